@@ -1,0 +1,96 @@
+"""Money as Stripe counts it: whole minor units of one currency, and how a person reads them."""
+
+import functools
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from babel import Locale, UnknownLocaleError, numbers
+
+# Stripe's exponents, which are not CLDR's (https://docs.stripe.com/currencies). Whatever is not named here has two decimals.
+# That includes ISK and UGX: without decimals to their users, yet sent to Stripe in hundredths (an amount is a multiple of 100).
+_ZERO_DECIMAL = frozenset(("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"))
+_THREE_DECIMAL = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
+
+
+class CurrencyMismatch(ValueError):
+    """Two currencies met in one sum; there is no exchange rate here to answer with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in the smallest unit Stripe knows for the currency (cents, yen, fils); the currency is Stripe's lower-case code."""
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.amount, int) or isinstance(self.amount, bool):
+            raise ValueError(f"an amount is a whole number of minor units, not {self.amount!r}")
+        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha() and self.currency.islower()):
+            raise ValueError(f"a currency is three lower-case letters, not {self.currency!r}")
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in the unit people speak of: `Money(1050, "usd").decimal == Decimal("10.50")`."""
+        return Decimal(self.amount).scaleb(-exponent(self.currency))
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.amount + self._same(other), self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(self.amount - self._same(other), self.currency)
+
+    def __mul__(self, factor: "int | Decimal") -> "Money":
+        """Times a count or a share; half a minor unit rounds away from zero, as on Stripe's invoices."""
+        return rounded(Decimal(self.amount) * factor, self.currency)
+
+    def __neg__(self) -> "Money":
+        return Money(-self.amount, self.currency)
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.amount < self._same(other)
+
+    def __le__(self, other: "Money") -> bool:
+        return self.amount <= self._same(other)
+
+    def __gt__(self, other: "Money") -> bool:
+        return self.amount > self._same(other)
+
+    def __ge__(self, other: "Money") -> bool:
+        return self.amount >= self._same(other)
+
+    def _same(self, other: "Money") -> int:
+        if other.currency != self.currency:
+            raise CurrencyMismatch(f"{self.currency} and {other.currency} do not add up")
+        return other.amount
+
+
+def exponent(currency: str) -> int:
+    """How many decimals Stripe's integer amounts of this currency carry: 0, 2 or 3."""
+    if currency in _ZERO_DECIMAL:
+        return 0
+    return 3 if currency in _THREE_DECIMAL else 2
+
+
+def rounded(minor_units: Decimal, currency: str) -> Money:
+    """Money from a fraction of minor units (Stripe's `*_decimal` fields); half a unit rounds away from zero."""
+    return Money(int(minor_units.quantize(Decimal(1), ROUND_HALF_UP)), currency)
+
+
+def format(money: Money, locale: str) -> str:
+    """As a reader of this locale (`de`, `pt-BR`, `pt_BR`) writes it; an unknown locale reads English.
+
+    The number of decimals is the reader's (none for yen or Icelandic krónur), unless that would round money away.
+    """
+    value, code, reader = money.decimal, money.currency.upper(), _locale(locale)
+    shown = value.quantize(Decimal(1).scaleb(-numbers.get_currency_precision(code)))
+    is_exact = shown == value
+    return numbers.format_currency(value, code, locale=reader, currency_digits=is_exact, decimal_quantization=is_exact)
+
+
+@functools.lru_cache(maxsize=256)
+def _locale(tag: str) -> Locale:
+    try:
+        return Locale.parse(tag.replace("-", "_"))
+    except (ValueError, TypeError, UnknownLocaleError):
+        return Locale("en")

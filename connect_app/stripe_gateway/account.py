@@ -1,0 +1,168 @@
+"""Stripe on behalf of one connected account: what we read there, and the few things we change."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from connect_app.stripe_gateway import answers, objects, wire
+from connect_app.stripe_gateway.answers import Page, Read
+from connect_app.stripe_gateway.calls import SUBSCRIPTION_EXPAND, Call
+
+T = TypeVar("T")
+
+# Stripe's own limit on the `types` of one call of `events`.
+EVENT_TYPES_PER_CALL = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Write:
+    """How one method of a `Call` is sent: the folder of its object and the reader of its answer."""
+
+    folder: str
+    read: Callable[[Mapping[str, object]], objects.Subscription]
+
+
+_WRITES = {"subscriptions.update": _Write(folder="subscriptions", read=objects.read_subscription)}
+
+
+class AccountGateway:
+    """The verbs; each is one request and one attempt, and fails as one of the four kinds of `errors`."""
+
+    __slots__ = ("_wire", "account_id")
+
+    def __init__(self, account_wire: wire.Wire, account_id: str) -> None:
+        self._wire = account_wire
+        self.account_id = account_id
+
+    # Reads of one object. Missing when the account has none of that id.
+
+    def account(self) -> Read[objects.Account]:
+        """Who the account is."""
+        return self._get(objects.read_account, "account")
+
+    def subscription(self, subscription_id: str) -> Read[objects.Subscription]:
+        """With discounts, their coupons, and the items' products."""
+        return self._get(objects.read_subscription, "subscriptions", subscription_id, expand=SUBSCRIPTION_EXPAND)
+
+    def customer(self, customer_id: str) -> Read[objects.Customer]:
+        """A deleted customer is answered, too, as what is left of it."""
+        return self._get(objects.read_customer, "customers", customer_id)
+
+    def price(self, price_id: str) -> Read[objects.Price]:
+        """With its product's name."""
+        return self._get(objects.read_price, "prices", price_id, expand=("product",))
+
+    def product(self, product_id: str) -> Read[objects.Product]:
+        return self._get(objects.read_product, "products", product_id)
+
+    def coupon(self, coupon_id: str) -> Read[objects.Coupon]:
+        """With the products it is limited to."""
+        return self._get(objects.read_coupon, "coupons", coupon_id, expand=("applies_to",))
+
+    def invoice(self, invoice_id: str) -> Read[objects.Invoice]:
+        return self._get(objects.read_invoice, "invoices", invoice_id)
+
+    def payment_method(self, payment_method_id: str) -> Read[objects.PaymentMethod]:
+        return self._get(objects.read_payment_method, "payment_methods", payment_method_id)
+
+    # Pages: newest first, at most 100 to a page.
+
+    def products(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Product]]:
+        """Active or not."""
+        return self._list("products", objects.read_product, after, limit)
+
+    def prices(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Price]]:
+        """Active or not, with their products' names."""
+        return self._list("prices", objects.read_price, after, limit, expand=["data.product"])
+
+    def coupons(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Coupon]]:
+        """Valid or not: Stripe has no filter for it."""
+        return self._list("coupons", objects.read_coupon, after, limit, expand=["data.applies_to"])
+
+    def customers(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Customer]]:
+        """Deleted customers are not among them."""
+        return self._list("customers", objects.read_customer, after, limit)
+
+    def subscriptions(
+        self, *, after: str | None = None, limit: int = 100, status: str | None = "all", customer: str | None = None
+    ) -> Read[Page[objects.Subscription]]:
+        """`status=None` leaves out the canceled ones. Products are not expanded: a list's depth of four is used up before them."""
+        expand = ["data.discounts.source.coupon"]
+        return self._list("subscriptions", objects.read_subscription, after, limit, expand=expand, status=status, customer=customer)
+
+    def invoices(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        customer: str | None = None,
+        subscription: str | None = None,
+        status: str | None = None,
+    ) -> Read[Page[objects.Invoice]]:
+        """Invoices of the account, or of one customer or subscription."""
+        filters = {"customer": customer, "subscription": subscription, "status": status}
+        return self._list("invoices", objects.read_invoice, after, limit, **filters)
+
+    def portal_configurations(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.PortalConfiguration]]:
+        """The active configurations of Stripe's own billing portal."""
+        read = objects.read_portal_configuration
+        return self._list("billing_portal/configurations", read, after, limit, active=True)
+
+    def events(
+        self, *, types: Iterable[str], created_gte: datetime, after: str | None = None, limit: int = 100
+    ) -> Read[Page[objects.Event]]:
+        """The last 30 days' news of at most EVENT_TYPES_PER_CALL types, newest first. Take ids only: each is rendered in an old version."""
+        wanted = list(types)
+        if not 0 < len(wanted) <= EVENT_TYPES_PER_CALL:
+            raise ValueError(f"between one and {EVENT_TYPES_PER_CALL} event types, not {len(wanted)}")
+        since = {"gte": int(created_gte.timestamp())}
+        return self._list("events", objects.read_event, after, limit, types=wanted, created=since)
+
+    # Changes.
+
+    def write(self, call: Call, *, idempotency_key: str) -> Read[objects.Subscription]:
+        """Send a planned call under its key and read the answer.
+
+        Sent again with the same key within 24 h it has no second effect. The answer is what the write made of the subscription,
+        not yet proof: read it back. Raises ValueError for a method that is not in the table.
+        """
+        if (how := _WRITES.get(call.method)) is None:
+            raise ValueError(f"no such call: {call.method!r}")
+        if not 0 < len(idempotency_key) <= 255:
+            raise ValueError("an idempotency key has between 1 and 255 characters")
+        return self._post(how.read, call.params, how.folder, call.target, idempotency_key=idempotency_key)
+
+    def close_portal_cancel(self, configuration_id: str) -> Read[objects.PortalConfiguration]:
+        """Turn off *Cancel subscriptions* in one billing portal configuration, and nothing else."""
+        params = {"features": {"subscription_cancel": {"enabled": False}}}
+        return self._post(objects.read_portal_configuration, params, "billing_portal", "configurations", configuration_id)
+
+    def card_update_session(self, customer_id: str, *, return_url: str) -> Read[str]:
+        """A URL at Stripe where the customer gives a new card and comes back; good for minutes, so made at the click and never kept.
+
+        The new card becomes the customer's default; a subscription with a payment method of its own keeps that one.
+        """
+        done = {"type": "redirect", "redirect": {"return_url": return_url}}
+        flow = {"type": "payment_method_update", "after_completion": done}
+        params = {"customer": customer_id, "return_url": return_url, "flow_data": flow}
+        return self._post(lambda raw: objects.Shape(raw).text("url"), params, "billing_portal", "sessions")
+
+    def _get(self, reader: Callable[[Mapping[str, object]], T], *parts: str, expand: tuple[str, ...] = ()) -> Read[T]:
+        params = {"expand": list(expand)} if expand else {}
+        return answers.read(self._wire.ask("get", wire.path(*parts), params, account=self.account_id), reader)
+
+    def _post(
+        self,
+        reader: Callable[[Mapping[str, object]], T],
+        params: Mapping[str, object],
+        *parts: str,
+        idempotency_key: str | None = None,
+    ) -> Read[T]:
+        answer = self._wire.ask("post", wire.path(*parts), params, account=self.account_id, idempotency_key=idempotency_key)
+        return answers.read(answer, reader)
+
+    def _list(
+        self, folder: str, reader: Callable[[Mapping[str, object]], T], after: str | None, limit: int, **filters: object
+    ) -> Read[Page[T]]:
+        return answers.list_page(self._wire, self.account_id, folder, reader, {"limit": limit, "starting_after": after, **filters})

@@ -1,0 +1,60 @@
+"""An invoice: what was asked, what was paid, and for which subscription."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from connect_app.money import Money
+from connect_app.stripe_gateway.objects.shape import Shape
+
+_STATUSES = frozenset(("draft", "open", "paid", "uncollectible", "void"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """An invoice; `subscription` is None for one that was made by hand. `total` may be negative: a credit."""
+
+    id: str
+    customer: str | None
+    subscription: str | None
+    status: str | None
+    total: Money
+    amount_paid: Money
+    currency: str
+    created: datetime
+    paid_at: datetime | None
+    period_start: datetime
+    period_end: datetime
+    billing_reason: str | None
+    hosted_invoice_url: str | None
+    raw: Mapping[str, object] = field(repr=False, compare=False)
+
+
+def read_invoice(raw: Mapping[str, object]) -> Invoice:
+    """An `invoice` of any API version from 2020-03-02 on. Raises Malformed."""
+    shape = Shape(raw)
+    currency = shape.currency()
+    transitions = shape.maybe_part("status_transitions")
+    return Invoice(
+        id=shape.name(),
+        customer=shape.maybe_reference("customer"),
+        subscription=_subscription(shape),
+        status=shape.maybe_choice("status", _STATUSES),
+        total=Money(shape.whole("total"), currency),
+        amount_paid=Money(shape.whole("amount_paid"), currency),
+        currency=currency,
+        created=shape.instant("created"),
+        paid_at=transitions.maybe_instant("paid_at") if transitions else None,
+        period_start=shape.instant("period_start"),
+        period_end=shape.instant("period_end"),
+        billing_reason=shape.maybe_text("billing_reason"),
+        hosted_invoice_url=shape.maybe_text("hosted_invoice_url"),
+        raw=shape.raw,
+    )
+
+
+def _subscription(shape: Shape) -> str | None:
+    """Under `parent` since 2025-03-31, at the top before."""
+    parent = shape.maybe_part("parent")
+    details = parent.maybe_part("subscription_details") if parent else None
+    return (details.maybe_reference("subscription") if details else None) or shape.maybe_reference("subscription")
