@@ -1,0 +1,1 @@
+"""The cellar and the roof of Holdfast: what every package stands on, and what holds the product together."""

@@ -1,0 +1,68 @@
+"""A workspace's links to its Stripe accounts: finding them, and what lower layers may write down about them."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from connect_app import audit
+from connect_app.models import AccountLookup, Connection
+from connect_app.models.base import Json
+
+
+def by_id(session: Session, connection_id: str) -> Connection | None:
+    """The connection, within the transaction's workspace."""
+    return session.execute(select(Connection).where(Connection.id == connection_id)).scalar_one_or_none()
+
+
+def of_mode(session: Session, workspace_id: str, mode: str) -> Connection | None:
+    """The workspace's connection in this mode, connected or not."""
+    return session.execute(select(Connection).where(Connection.workspace_id == workspace_id, Connection.mode == mode)).scalar_one_or_none()
+
+
+def locate(session: Session, account: str, mode: str) -> AccountLookup | None:
+    """Which workspace an account's events belong to; needs no tenant."""
+    return session.get(AccountLookup, (account, mode))
+
+
+def heard(session: Session, connection_id: str, *, at: datetime, lag_ms: int, api_version: str) -> None:
+    """Stripe's news arrived for this connection."""
+    session.execute(
+        update(Connection)
+        .where(Connection.id == connection_id)
+        .values(last_event_at=at, last_event_lag_ms=lag_ms, last_api_version=api_version)
+    )
+
+
+def checked(
+    session: Session, connection_id: str, *, at: datetime, can_read: bool, can_write: bool | None, portal_cancel_open: bool | None
+) -> None:
+    """What a check of the connection found; None is "could not be told"."""
+    session.execute(
+        update(Connection)
+        .where(Connection.id == connection_id)
+        .values(checked_at=at, can_read=can_read, can_write=can_write, portal_cancel_open=portal_cancel_open)
+    )
+
+
+def save_read_in(session: Session, connection_id: str, read_in: Json) -> None:
+    """How far the read-in has come; shape in connect_app.models.Connection."""
+    session.execute(update(Connection).where(Connection.id == connection_id).values(read_in=read_in))
+
+
+def lost(session: Session, workspace_id: str, connection_id: str, *, at: datetime, reason: str, actor: str) -> bool:
+    """The connection is over: `reason` is `disconnected_here`, `deauthorized` or `access_lost`. Its data stay.
+
+    False where it was over already.
+    """
+    ended = session.execute(
+        update(Connection)
+        .where(Connection.id == connection_id, Connection.state == "connected")
+        .values(state="disconnected", disconnected_at=at, disconnect_reason=reason)
+        .returning(Connection.account, Connection.mode)
+    ).first()
+    if ended is None:
+        return False
+    session.execute(delete(AccountLookup).where(AccountLookup.account == ended.account, AccountLookup.mode == ended.mode))
+    audit.record(session, workspace_id, actor=actor, verb="connection.lost", at=at, target=connection_id, details={"reason": reason})
+    return True

@@ -1,0 +1,74 @@
+"""The one place that opens, tenants, commits and rolls back a transaction, and rings what waits for the commit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from redis import Redis
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+log = structlog.get_logger()
+
+_OPTIONS = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "TimeZone": "UTC",
+        "statement_timeout": "10s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "15s",
+        "application_name": "holdfast",
+    }.items()
+)
+
+
+def engine(url: str, pool_size: int = 5) -> Engine:
+    """A pool on `url`: UTC, with limits on statements, locks and idle transactions, so that nothing waits without end."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args={"options": _OPTIONS, "connect_timeout": 5},
+    )
+
+
+def sessions(engine: Engine, redis: Redis) -> sessionmaker[Session]:
+    """Sessions on `engine`; each carries the Redis that its after-commit doorbells ring."""
+    return sessionmaker(engine, expire_on_commit=False, autoflush=True, info={"redis": redis})
+
+
+@contextmanager
+def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises.
+
+    `workspace_id` is the tenant that row level security lets through; with None no tenant's row is visible. What `after_commit` was
+    given runs once the commit has succeeded, outside it; a failure there is logged and changes nothing, because rows are the truth.
+    """
+    session = make()
+    try:
+        with session.begin():
+            if workspace_id is not None:
+                tenant(session, workspace_id)
+            yield session
+    finally:
+        session.close()
+    for callback in session.info.get("after_commit", ()):
+        try:
+            callback()
+        except Exception:  # the sweep finds whatever was not rung for
+            log.warning("after_commit.failed", exc_info=True)
+
+
+def tenant(session: Session, workspace_id: str) -> None:
+    """Let this transaction see the rows of one workspace, until it ends."""
+    session.execute(text("select set_config('app.workspace_id', :workspace, true)"), {"workspace": workspace_id})
+
+
+def after_commit(session: Session, callback: Callable[[], object]) -> None:
+    """Run `callback` once the outermost transaction of `session` has been committed.
+
+    SQLAlchemy's own after_commit event also fires when a savepoint is released, which is too early.
+    """
+    session.info.setdefault("after_commit", []).append(callback)

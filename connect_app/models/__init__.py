@@ -1,0 +1,62 @@
+"""The whole schema, one file per aggregate; each table has one writing package, named in docs/contract.md."""
+
+from connect_app.models.actions import Action, Attempt, Delivery, Outcome, Receipt
+from connect_app.models.base import Base, Tenant
+from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
+from connect_app.models.facts import SessionFact
+from connect_app.models.flows import Flow, FlowVersion
+from connect_app.models.mirror import Coupon, Customer, Invoice, Price, Product, Subscription
+from connect_app.models.oauth import OauthState
+from connect_app.models.sessions import Answer, Choice, FlowSession, LinkLookup, PortalLink
+from connect_app.models.work import Work
+from connect_app.models.workspaces import (
+    AccountLookup,
+    AuditEntry,
+    Connection,
+    EmbedSecret,
+    Login,
+    Membership,
+    Setting,
+    User,
+    UserLookup,
+    Workspace,
+)
+
+__all__ = [
+    "AccountLookup",
+    "Action",
+    "Answer",
+    "Attempt",
+    "AuditEntry",
+    "Base",
+    "Choice",
+    "Connection",
+    "Coupon",
+    "Customer",
+    "Delivery",
+    "EmbedSecret",
+    "Flow",
+    "FlowSession",
+    "FlowVersion",
+    "Invoice",
+    "LinkLookup",
+    "Login",
+    "Membership",
+    "OauthState",
+    "Outcome",
+    "PortalLink",
+    "Price",
+    "Product",
+    "Receipt",
+    "SessionFact",
+    "Setting",
+    "Subscription",
+    "Tenant",
+    "User",
+    "UserLookup",
+    "WebhookEvent",
+    "WebhookLane",
+    "WebhookPending",
+    "Work",
+    "Workspace",
+]

@@ -1,0 +1,127 @@
+"""The ledger: what is to change on Stripe, each try at it, the proof that it did, and what was told to whom."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from connect_app.models.base import Base, Json, Tenant
+
+
+class Action(Tenant, Base):
+    """One change to one subscription on Stripe, `act_…`.
+
+    `verb` is `discount`, `cancel`, `undo_cancel` or `payment_method`. `intent` is frozen when it is asked for (terms, absolute
+    times); `call` is planned after the precheck read and persisted before the first write: `{generation, key, operation, target,
+    params, planned_at, first_tried_at}`. `code` says in a word why it is manual or failed; `message` says it for people.
+    """
+
+    __tablename__ = "actions"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    connection_id: Mapped[str | None]
+    choice_id: Mapped[str | None]
+    session_id: Mapped[str | None]
+    portal_link_id: Mapped[str | None]
+    customer: Mapped[str]
+    subscription: Mapped[str]
+    verb: Mapped[str]
+    state: Mapped[str]
+    intent: Mapped[Json]
+    call: Mapped[Json | None]
+    generation: Mapped[int] = mapped_column(server_default="0")
+    code: Mapped[str | None]
+    message: Mapped[str | None]
+    stripe_request_id: Mapped[str | None]
+    result: Mapped[Json | None]
+    due_on: Mapped[datetime | None]
+    asked_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('requested', 'queued', 'prechecked', 'applied', 'verified', 'manual', 'failed')", name="state"),
+        CheckConstraint("verb IN ('discount', 'cancel', 'undo_cancel', 'payment_method')", name="verb"),
+        UniqueConstraint("workspace_id", "id"),
+        UniqueConstraint("choice_id", "subscription", "verb"),
+        ForeignKeyConstraint(["workspace_id", "choice_id"], ["choices.workspace_id", "choices.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"]),
+        Index(
+            "uq_actions_in_flight",
+            "connection_id",
+            "subscription",
+            unique=True,
+            postgresql_where="state IN ('queued', 'prechecked', 'applied')",
+        ),
+        Index("ix_actions_workspace_id_state", "workspace_id", "state"),
+        Index("ix_actions_session_id", "session_id"),
+    )
+
+
+class Attempt(Tenant, Base):
+    """One conversation with Stripe about an action: `step` is `precheck`, `write` or `read_back`; `problem` is null when it went well."""
+
+    __tablename__ = "attempts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    action_id: Mapped[str]
+    step: Mapped[str]
+    at: Mapped[datetime]
+    took_ms: Mapped[int]
+    stripe_request_id: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    problem: Mapped[str | None]
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "action_id"], ["actions.workspace_id", "actions.id"], ondelete="CASCADE"),
+        Index("ix_attempts_action_id", "action_id"),
+    )
+
+
+class Receipt(Tenant, Base):
+    """The proof of a verified action: what the subscription was before, and what was read back from Stripe afterwards."""
+
+    __tablename__ = "receipts"
+    action_id: Mapped[str] = mapped_column(primary_key=True)
+    before: Mapped[Json]
+    after: Mapped[Json]
+    effective_at: Mapped[datetime | None]
+    next_charge_at: Mapped[datetime | None]
+    stripe_request_id: Mapped[str | None]
+    read_back_at: Mapped[datetime]
+    __table_args__ = (ForeignKeyConstraint(["workspace_id", "action_id"], ["actions.workspace_id", "actions.id"], ondelete="CASCADE"),)
+
+
+class Outcome(Tenant, Base):
+    """What became of a session, by the table in SPEC section 11; a session without a row is `open`."""
+
+    __tablename__ = "outcomes"
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    how: Mapped[str | None]
+    since: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'canceled', 'watch', 'saved', 'paused', 'lost', 'unknown')", name="state"),
+        ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
+    )
+
+
+class Delivery(Tenant, Base):
+    """Something told to somebody outside, at least once; `topic` keeps one thing from being asked for twice.
+
+    An email's payload is `{to, subject, text, link}`; `link` is `{purpose, row_id, epoch, path}` or null: the letter's link is
+    derived when it is sent and put in the place of `{link}` in the text.
+    """
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    topic: Mapped[str]
+    payload: Mapped[Json]
+    state: Mapped[str] = mapped_column(server_default="queued")
+    problem: Mapped[str | None]
+    asked_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("kind IN ('email')", name="kind"),
+        CheckConstraint("state IN ('queued', 'delivered', 'failed')", name="state"),
+        UniqueConstraint("workspace_id", "topic"),
+        UniqueConstraint("workspace_id", "id"),
+    )

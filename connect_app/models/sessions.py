@@ -1,0 +1,112 @@
+"""A customer's visit to a flow, what they answered, the one choice it may end in, and the links that lead here."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from connect_app.models.base import Base, Json, Tenant
+
+
+class FlowSession(Tenant, Base):
+    """One visit, `ses_…`. Stored state is `open` or `chosen`; settled and expired are derived.
+
+    `origin` is `embed`, `portal` or `test`. `variables` are `{name: {value, source}}` as they were when the flow was first shown.
+    `shown_at` is the first look by a person (a page that ran, or a post), not a scanner's GET.
+    """
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    connection_id: Mapped[str | None]
+    flow_version_id: Mapped[str]
+    origin: Mapped[str]
+    portal_link_id: Mapped[str | None]
+    is_control: Mapped[bool]
+    control_reason: Mapped[str | None]
+    customer: Mapped[str]
+    subscription: Mapped[str]
+    bundle: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="open")
+    epoch: Mapped[int] = mapped_column(server_default="1")
+    minted_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    shown_at: Mapped[datetime | None]
+    last_activity_at: Mapped[datetime]
+    kept_at: Mapped[datetime | None]
+    return_url: Mapped[str | None]
+    cancel_url: Mapped[str | None]
+    embed_origin: Mapped[str | None]
+    locale: Mapped[str | None]
+    custom: Mapped[Json]
+    variables: Mapped[Json]
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'chosen')", name="state"),
+        CheckConstraint("mode IN ('test', 'live')", name="mode"),
+        UniqueConstraint("workspace_id", "id"),
+        UniqueConstraint("workspace_id", "bundle"),
+        ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"]),
+        ForeignKeyConstraint(["workspace_id", "flow_version_id"], ["flow_versions.workspace_id", "flow_versions.id"]),
+        Index("ix_sessions_workspace_id_mode_minted_at", "workspace_id", "mode", "minted_at"),
+    )
+
+
+class Answer(Tenant, Base):
+    """What a customer answered at one step; answering again replaces it until the choice is made.
+
+    Survey: `{reason, comment}`. Offer: `{declined: true}`. Skipping ahead: step `skip`, `{}`.
+    """
+
+    __tablename__ = "answers"
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Json]
+    answered_at: Mapped[datetime]
+    __table_args__ = (ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),)
+
+
+class Choice(Tenant, Base):
+    """The one terminal decision of a session: `accept` an offer, or `cancel`. Unique per session, and so is its outcome."""
+
+    __tablename__ = "choices"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(unique=True)
+    verb: Mapped[str]
+    offer: Mapped[Json | None]
+    reason: Mapped[str | None]
+    feedback: Mapped[str | None]
+    comment: Mapped[str | None]
+    made_at: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("verb IN ('accept', 'cancel')", name="verb"),
+        UniqueConstraint("workspace_id", "id"),
+        ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
+    )
+
+
+class PortalLink(Tenant, Base):
+    """A customer's 90-day way into the portal; revoking it, or minting after its end, bumps the epoch, so a dead link stays dead."""
+
+    __tablename__ = "portal_links"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    connection_id: Mapped[str | None]
+    customer: Mapped[str]
+    epoch: Mapped[int] = mapped_column(server_default="1")
+    minted_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    card_update_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("mode IN ('test', 'live')", name="mode"),
+        UniqueConstraint("workspace_id", "mode", "customer"),
+        ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"]),
+    )
+
+
+class LinkLookup(Base):
+    """Which workspace a `ses_…` or `plk_…` of a link belongs to: asked before the tenant is known."""
+
+    __tablename__ = "link_lookups"
+    link_id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str]

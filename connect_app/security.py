@@ -1,0 +1,75 @@
+"""What every response carries: a request id, and headers that keep pages from being framed, sniffed, leaked or scripted."""
+
+import secrets
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from connect_app import ids, metrics
+
+log = structlog.get_logger()
+
+
+def install(app: Flask) -> None:
+    """Hang request ids, access logs, counters and headers on `app`."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
+    app.context_processor(lambda: {"csp_nonce": csp_nonce()})
+
+
+def csp_nonce() -> str:
+    """This response's nonce, for the rare inline style or script."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    return str(g.csp_nonce)
+
+
+def allow_framing(origins: tuple[str, ...]) -> None:
+    """Let this response be framed by these origins (parsed `scheme://host[:port]`), and by no other."""
+    g.frame_ancestors = origins
+
+
+def policy(frame_ancestors: tuple[str, ...], nonce: str | None) -> str:
+    """The Content-Security-Policy of a page: our own files only, no inline script, and framed by nobody but `frame_ancestors`."""
+    inline = f" 'nonce-{nonce}'" if nonce else ""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self'{inline}",
+            f"style-src 'self'{inline}",
+            "img-src 'self' data: https:",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            f"frame-ancestors {' '.join(frame_ancestors) or chr(39) + 'none' + chr(39)}",
+        )
+    )
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    g.request_id = ids.new("req")
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers["Request-Id"] = g.request_id
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    # Admin forms check the Referer over HTTPS, so it may travel to ourselves; token pages set no-referrer.
+    headers.setdefault("Referrer-Policy", "same-origin")
+    if response.mimetype == "text/html":
+        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ()), g.get("csp_nonce")))
+        headers.setdefault("Cache-Control", "no-store")
+        headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+    endpoint = request.endpoint or "none"
+    seconds = time.perf_counter() - g.began
+    metrics.REQUESTS.labels(endpoint, request.method, response.status_code).inc()
+    metrics.SECONDS.labels(endpoint).observe(seconds)
+    if endpoint not in {"static", "flow.static", "health.healthz"}:
+        log.info("request", endpoint=endpoint, method=request.method, status=response.status_code, ms=round(seconds * 1000, 1))
+    return response

@@ -1,0 +1,1 @@
+"""The customer's side: the hand-off, the hosted flow and the portal."""

@@ -1,0 +1,89 @@
+"""The names of all jobs, and asking for one: a row of the work table, and a doorbell in Redis once it is committed.
+
+A leaf: lower layers may import it to speak upward by name.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from connect_app import db, ids
+from connect_app.models import Work
+
+ACTIONS, EVENTS, DELIVERIES, UPKEEP = "actions", "events", "deliveries", "upkeep"
+QUEUES = (ACTIONS, EVENTS, DELIVERIES, UPKEEP)
+
+# The only function a doorbell may name.
+JOB = "jobs.work.run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of work: its queue, `module:function` that does it, how often it is tried, and who is told when that was not enough.
+
+    `given_up` is `module:function`, called with (runtime, claim, problem) under the lease before the row is put aside.
+    """
+
+    queue: str
+    handler: str
+    attempts: int
+    given_up: str | None = None
+
+
+KINDS = {
+    # row_id is an action's id.
+    "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=40, given_up="jobs.actions:give_up"),
+    # row_id is an action's id: after 20 s unsettled, the customer is promised an email; afterwards, told the end.
+    "action_promise": Kind(queue=DELIVERIES, handler="jobs.promises:keep", attempts=20),
+    # row_id is a portal link's id: a card was updated on Stripe's page, and the subscriptions follow it.
+    "follow_card": Kind(queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=20),
+    # row_id is a webhook lane's id.
+    "drain": Kind(queue=EVENTS, handler="jobs.stripe_events:drain", attempts=1000000),
+    # row_id is `connection_id/type/object_id`.
+    "refetch": Kind(queue=EVENTS, handler="jobs.stripe_events:refetch", attempts=20, given_up="jobs.stripe_events:refetch_given_up"),
+    # row_id is a connection's id.
+    "read_in": Kind(queue=UPKEEP, handler="jobs.backfill:read_in", attempts=50, given_up="jobs.backfill:give_up"),
+    "check_connection": Kind(queue=UPKEEP, handler="jobs.connection_checks:check", attempts=10),
+    "deauthorize": Kind(queue=UPKEEP, handler="jobs.connection_checks:deauthorize", attempts=20),
+    # row_id is a delivery's id.
+    "email": Kind(queue=DELIVERIES, handler="jobs.mail:deliver", attempts=12, given_up="jobs.mail:give_up"),
+}
+
+
+def enqueue(session: Session, kind: str, row_id: str, workspace_id: str | None, *, due_at: datetime) -> str:
+    """Ask for work inside the caller's transaction; gives the work row's id.
+
+    Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. The doorbell leaves after commit.
+    """
+    queue = KINDS[kind].queue
+    ask = insert(Work).values(id=ids.new("wrk"), kind=kind, row_id=row_id, workspace_id=workspace_id, queue=queue, due_at=due_at)
+    row = session.execute(
+        ask.on_conflict_do_update(
+            index_elements=[Work.kind, Work.row_id],
+            set_={
+                "asks": Work.asks + 1,
+                "due_at": func.least(Work.due_at, ask.excluded.due_at),
+                "attempts": 0,
+                "gave_up_at": None,
+            },
+        ).returning(Work.id)
+    ).scalar_one()
+    redis: Redis = session.info["redis"]
+    db.after_commit(session, lambda: ring(redis, queue, row))
+    return row
+
+
+def queue(redis: Redis, name: str) -> Queue:
+    """The RQ queue called `name`. JSON only: a pickle read from Redis would be code execution."""
+    return Queue(name, connection=redis, serializer=JSONSerializer)
+
+
+def ring(redis: Redis, name: str, work_id: str) -> None:
+    """Ring for one row of work. Ringing twice is harmless, not ringing costs seconds: the claim and the sweep see to the rest."""
+    queue(redis, name).enqueue(JOB, work_id, result_ttl=0, failure_ttl=300, job_timeout=300)

@@ -1,0 +1,107 @@
+"""What one account holds in one mode, and ids in Stripe's form."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.stripe.wire import Obj, missing
+
+_ALNUM = string.ascii_letters + string.digits
+_chance = random.SystemRandom()
+
+PREFIXES = {
+    "customer": "cus_",
+    "product": "prod_",
+    "price": "price_1",
+    "coupon": "",
+    "discount": "di_1",
+    "subscription": "sub_1",
+    "subscription_item": "si_",
+    "subscription_schedule": "sub_sched_1",
+    "invoice": "in_1",
+    "line_item": "il_1",
+    "invoiceitem": "ii_1",
+    "payment_method": "pm_1",
+    "event": "evt_1",
+    "webhook_endpoint": "we_1",
+    "billing_portal.configuration": "bpc_1",
+    "billing_portal.session": "bps_1",
+    "account": "acct_1",
+    "request": "req_",
+}
+_LENGTHS = {"customer": 14, "product": 14, "subscription_item": 14, "coupon": 8, "account": 16, "request": 14}
+
+
+def word(length: int) -> str:
+    """So many random letters and digits."""
+    return "".join(_chance.choices(_ALNUM, k=length))
+
+
+def new_id(kind: str) -> str:
+    """A fresh id as Stripe would make one for this kind of object."""
+    return PREFIXES[kind] + word(_LENGTHS.get(kind, 23))
+
+
+def clone(value: Any) -> Any:
+    """A deep copy of JSON."""
+    if isinstance(value, dict):
+        return {key: clone(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clone(item) for item in value]
+    return value
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """All objects of one account in one mode, by kind and id, oldest first, as they look unexpanded."""
+
+    account: str
+    livemode: bool
+    tables: dict[str, dict[str, Obj]] = field(default_factory=dict)
+    pending_lines: dict[str, list[Obj]] = field(default_factory=dict)
+    """Invoice lines waiting for a subscription's next invoice."""
+    trials_told: set[str] = field(default_factory=set)
+    """Subscriptions whose coming end of trial was told."""
+    coupon_products: dict[str, list[str]] = field(default_factory=dict)
+    """The products a coupon is limited to; shown on expansion only."""
+    sessions: dict[str, Obj] = field(default_factory=dict)
+    """Billing portal pages by the secret in their URL."""
+
+    def table(self, kind: str) -> dict[str, Obj]:
+        """The objects of one kind by id."""
+        return self.tables.setdefault(kind, {})
+
+    def put(self, obj: Obj) -> Obj:
+        """Keep this object, new or changed."""
+        self.table(obj["object"])[obj["id"]] = obj
+        return obj
+
+    def find(self, kind: str, id: str) -> Obj | None:
+        """The object, or None."""
+        return self.table(kind).get(id)
+
+    def remembered(self, kind: str, id: str) -> Obj | None:
+        """The object even if it was deleted since: old discounts still name their coupon."""
+        return self.table(kind).get(id) or self.table("deleted " + kind).get(id)
+
+    def forget(self, obj: Obj) -> Obj:
+        """Delete; what remains is Stripe's stub."""
+        self.table("deleted " + obj["object"])[obj["id"]] = self.table(obj["object"]).pop(obj["id"])
+        return {"id": obj["id"], "object": obj["object"], "deleted": True}
+
+    def get(self, kind: str, id: str, param: str = "id") -> Obj:
+        """The object; raises 404 `resource_missing`."""
+        found = self.table(kind).get(id)
+        if found is None:
+            raise missing(kind, id, param)
+        return found
+
+    def all(self, kind: str, **having: Any) -> Iterator[Obj]:
+        """The objects of one kind whose fields have these values, oldest first."""
+        for obj in list(self.table(kind).values()):
+            if all(obj.get(key) == value for key, value in having.items()):
+                yield obj

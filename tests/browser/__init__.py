@@ -1,0 +1,1 @@
+"""The pages, walked in a real Chromium against real processes."""

@@ -1,0 +1,1 @@
+"""What we send and receive, held against Stripe’s published types."""

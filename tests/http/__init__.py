@@ -1,0 +1,1 @@
+"""Guards, status codes and headers of every route."""

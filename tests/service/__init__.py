@@ -1,0 +1,1 @@
+"""Behaviour on real PostgreSQL and Redis, with the local Stripe in process."""

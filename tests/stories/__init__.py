@@ -1,0 +1,1 @@
+"""Diaries over days and months."""

@@ -1,0 +1,1 @@
+"""Pure behaviour: no server, no clock but the test’s."""

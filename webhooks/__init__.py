@@ -1,0 +1,1 @@
+"""What Stripe's news means: kept first, understood later, mirrored for everyone above."""
