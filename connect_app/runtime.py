@@ -13,7 +13,8 @@ from connect_app import db
 from connect_app.config import Settings
 from connect_app.crypto import KeyRing
 from connect_app.modes import Mode
-from connect_app.stripe_gateway.gateway import Gateway, HTTPClient
+from connect_app.stripe_gateway.gateway import Gateway
+from connect_app.stripe_gateway.wire import HTTPClient
 
 
 class RoleTooStrong(Exception):

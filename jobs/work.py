@@ -89,15 +89,14 @@ def perform(rt: Runtime, work_id: str) -> End | None:
         return None
     with structlog.contextvars.bound_contextvars(work=claim.id, kind=claim.kind, row=claim.row_id, job_id=ids.new("job")):
         log.info("work.claimed", token=claim.token, attempt=claim.attempts, pid=os.getpid())
-        end: End | None = None
         try:
             end = _handle(rt, claim)
+            # Said before the lease is given back: nobody else's claim of this row can be logged earlier than this.
+            log.info("work.handled", token=claim.token, end=type(end).__name__, problem=getattr(end, "problem", None), pid=os.getpid())
             _finish(rt, claim, end)
         except LeaseLost:
-            end = None
-            log.warning("work.fenced", token=claim.token)
-        finally:
-            log.info("work.released", token=claim.token, end=type(end).__name__, problem=getattr(end, "problem", None), pid=os.getpid())
+            log.warning("work.fenced", token=claim.token, pid=os.getpid())
+            return None
         return end
 
 

@@ -11,6 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -23,12 +24,12 @@ logger = structlog.get_logger()
 class Worker(SimpleWorker):
     """An RQ worker that runs in its own process, without a fork per job, and hears no bell but ours."""
 
-    def perform_job(self, job: Job, queue: Queue) -> bool:
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         if job.func_name != queues.JOB:
-            logger.error("worker.foreign_job_refused", function=job.func_name[:200])
+            logger.error("worker.foreign_job_refused", function=str(job.func_name)[:200])
             job.delete()
             return False
-        return bool(super().perform_job(job, queue))
+        return super().perform_job(job, queue, execution)
 
 
 def main(arguments: list[str]) -> int:

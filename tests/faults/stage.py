@@ -1,0 +1,242 @@
+"""The stage of the fault tests: a copy of the tree with bugs planted in it, real servers, real workers, and a hand that kills them."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from redis import Redis
+
+from sandbox import embedded
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("connect_app", "webhooks", "jobs", "flow_pages", "sandbox")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A bug to plant: in `file`, `old` becomes `new`. A text that is no longer there fails the test that wanted to edit it."""
+
+    file: str
+    old: str
+    new: str
+
+
+def copy_tree(target: Path, edits: tuple[Edit, ...] = ()) -> Path:
+    """The product's packages under `target`, with the bugs planted."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in edits:
+        path = target / edit.file
+        text = path.read_text()
+        assert text.count(edit.old) == 1, f"the bug cannot be planted: {edit.file} no longer holds exactly once: {edit.old!r}"
+        path.write_text(text.replace(edit.old, edit.new))
+    return target
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, its queue, and where its log goes."""
+
+    queue: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    started: float
+    died: float | None = None
+
+
+@dataclass(slots=True)
+class Crew:
+    """Workers from one tree; each that dies is replaced until the crew is dismissed."""
+
+    tree: Path
+    environ: dict[str, str]
+    folder: Path
+    workers: list[Worker] = field(default_factory=list)
+    dismissed: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kills: int = 0
+
+    def start(self, *queues: str, restart: bool = True) -> list[Worker]:
+        """One worker for each name."""
+        started = [self._spawn(queue) for queue in queues]
+        if restart:
+            threading.Thread(target=self._replace_the_dead, daemon=True).start()
+        return started
+
+    def alive(self) -> list[Worker]:
+        with self.lock:
+            return [worker for worker in self.workers if worker.process.poll() is None]
+
+    def kill_one(self, chance: random.Random, queue: str | None = None) -> None:
+        """SIGKILL, as a power cut would: no handler runs."""
+        living = [worker for worker in self.alive() if queue in (None, worker.queue)]
+        if living:
+            chance.choice(living).process.send_signal(signal.SIGKILL)
+            self.kills += 1
+
+    def dismiss(self) -> None:
+        self.dismissed.set()
+        for worker in self.alive():
+            worker.process.send_signal(signal.SIGCONT)
+            worker.process.send_signal(signal.SIGKILL)
+        for worker in self.workers:
+            worker.process.wait(10)
+
+    def claims(self) -> list[dict[str, Any]]:
+        """Every claim of the crew's logs: `{row, kind, pid, began, ended, end}`, times in seconds; a killed worker's claim ends with it."""
+        claims = []
+        for worker in self.workers:
+            open_claims: dict[str, dict[str, Any]] = {}
+            for line in worker.log.read_text(errors="replace").splitlines():
+                entry = _entry(line)
+                if entry.get("event") == "work.claimed":
+                    claim = {"row": entry["row"], "kind": entry["kind"], "pid": worker.process.pid, "began": _seconds(entry)}
+                    open_claims[entry["work"]] = claim
+                    claims.append(claim)
+                elif entry.get("event") in {"work.handled", "work.fenced"} and (done := open_claims.pop(entry["work"], None)):
+                    done |= {"ended": _seconds(entry), "end": entry.get("end")}
+            for claim in open_claims.values():
+                claim |= {"ended": worker.died or time.time(), "end": "killed"}
+        return claims
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """All log entries called `event`."""
+        return [
+            entry
+            for worker in self.workers
+            for line in worker.log.read_text(errors="replace").splitlines()
+            if (entry := _entry(line)).get("event") == event
+        ]
+
+    def _spawn(self, queue: str) -> Worker:
+        log = self.folder / f"worker-{len(self.workers)}-{queue}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobs.worker", queue],
+                cwd=self.tree,
+                env={**self.environ, "PYTHONPATH": str(self.tree), "PYTHONUNBUFFERED": "1"},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        worker = Worker(queue=queue, process=process, log=log, started=time.time())
+        with self.lock:
+            self.workers.append(worker)
+        return worker
+
+    def _replace_the_dead(self) -> None:
+        while not self.dismissed.wait(0.05):
+            with self.lock:
+                dead = [worker for worker in self.workers if worker.died is None and worker.process.poll() is not None]
+                for worker in dead:
+                    worker.died = time.time()
+            for worker in dead:
+                if not self.dismissed.is_set():
+                    self._spawn(worker.queue)
+
+
+def overlaps(claims: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of claims in which two workers had the same row in hand at once."""
+    found = []
+    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for claim in claims:
+        by_row.setdefault((claim["kind"], claim["row"]), []).append(claim)
+    for row in by_row.values():
+        row.sort(key=lambda claim: claim["began"])
+        latest = row[0]
+        for claim in row[1:]:
+            if claim["began"] < latest["ended"]:
+                found.append((latest, claim))
+            latest = max(latest, claim, key=lambda one: one["ended"])
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeProcess:
+    """The local Stripe as a process of its own, with its control door."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=20)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@contextmanager
+def local_stripe() -> Iterator[StripeProcess]:
+    """A local Stripe on a free port, seeded."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.stripe", "--port", str(port), "--seed"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    stripe = StripeProcess(url=f"http://127.0.0.1:{port}", process=process)
+    try:
+        for _ in range(200):
+            try:
+                stripe.control("GET", "seeded")
+                break
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        yield stripe
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def servers() -> Iterator[tuple[str, str, Redis]]:
+    """A database of its own on an embedded PostgreSQL, an embedded Valkey: (database URL, Redis URL, Redis client)."""
+    url = _postgres().create_database(f"fault_{os.getpid()}_{time.time_ns()}")
+    valkey = embedded.start_valkey()
+    client = Redis.from_url(valkey.url)
+    try:
+        yield url, valkey.url, client
+    finally:
+        client.close()
+        valkey.stop()
+
+
+_running: list[embedded.Postgres] = []
+
+
+def _postgres() -> embedded.Postgres:
+    if not _running:
+        _running.append(embedded.start_postgres())
+    return _running[0]
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _seconds(entry: dict[str, Any]) -> float:
+    return datetime.fromisoformat(entry["timestamp"].replace("Z", "+00:00")).timestamp()
