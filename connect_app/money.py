@@ -1,8 +1,9 @@
 """Money as Stripe counts it: whole minor units of one currency, and how a person reads them."""
 
 import functools
+import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from babel import Locale, UnknownLocaleError, numbers
 
@@ -74,7 +75,7 @@ def exponent(currency: str) -> int:
 
 def rounded(minor_units: Decimal, currency: str) -> Money:
     """Money from a fraction of minor units (Stripe's `*_decimal` fields); half a unit rounds away from zero."""
-    return Money(int(minor_units.quantize(Decimal(1), ROUND_HALF_UP)), currency)
+    return Money(int(minor_units.quantize(Decimal(1), ROUND_HALF_UP, Context(prec=99))), currency)
 
 
 def format(money: Money, locale: str) -> str:
@@ -85,7 +86,9 @@ def format(money: Money, locale: str) -> str:
     value, code, reader = money.decimal, money.currency.upper(), _locale(locale)
     shown = value.quantize(Decimal(1).scaleb(-numbers.get_currency_precision(code)))
     is_exact = shown == value
-    return numbers.format_currency(value, code, locale=reader, currency_digits=is_exact, decimal_quantization=is_exact)
+    text = numbers.format_currency(value, code, locale=reader, currency_digits=is_exact, decimal_quantization=is_exact)
+    # Where a currency has no sign its code stands in; CLDR then wants a space beside the digits, which Babel leaves out.
+    return re.sub(rf"(?<=\d)(?={code})|(?<={code})(?=\d)", "\N{NO-BREAK SPACE}", text)
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,6 +18,9 @@ from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Stri
 
 API_VERSION = "2026-10-28.endive"
 
+# What a caller may put in the network's place, without importing the SDK itself.
+HTTPClient = stripe.HTTPClient
+
 # Else the SDK writes a file into the home directory and tells Stripe about this machine.
 stripe.enable_telemetry = False
 

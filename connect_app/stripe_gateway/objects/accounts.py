@@ -68,7 +68,7 @@ def read_portal_configuration(raw: Mapping[str, object]) -> PortalConfiguration:
         raise shape.wrong("features", "missing")
     return PortalConfiguration(
         id=shape.name(),
-        is_default=shape.flag("is_default"),
+        is_default=shape.flag("is_default", default=False),
         active=shape.flag("active"),
         cancel_enabled=_is_enabled(features, "subscription_cancel"),
         pause_enabled=_is_enabled(features, "subscription_pause"),

@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 # The year 9999 is the last that a datetime can hold.
 _LAST_SECOND = 253_402_300_799
+_LARGEST = 2**63 - 1
 
 
 class Malformed(ValueError):
@@ -67,9 +68,13 @@ class Shape:
 
     def maybe_whole(self, key: str) -> int | None:
         value = self.raw.get(key)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        raise self.wrong(key, f"expected a whole number, found {type(value).__name__}")
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong(key, f"expected a whole number, found {type(value).__name__}")
+        if not -_LARGEST <= value <= _LARGEST:
+            raise self.wrong(key, "a number beyond what a database holds")
+        return value
 
     def whole(self, key: str) -> int:
         return self._present(key, self.maybe_whole(key))
