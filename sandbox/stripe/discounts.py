@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import clock, events, params
+from sandbox.stripe import events, params, periods
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, missing, refused
 from sandbox.stripe.worlds import clone, new_id
@@ -59,7 +59,9 @@ def overwrite(ctx: Context, subscription: Obj, wanted: list[Obj]) -> None:
     """Make these the subscription's discounts: listed ones stay, coupons are redeemed, the others end."""
     kept = [entry["discount"] for entry in wanted if "discount" in entry]
     gone = [id for id in subscription["discounts"] if id not in kept]
-    subscription["discounts"] = [entry["discount"] if "discount" in entry else _redeem(ctx, subscription, entry["coupon"]) for entry in wanted]
+    subscription["discounts"] = [
+        entry["discount"] if "discount" in entry else _redeem(ctx, subscription, entry["coupon"]) for entry in wanted
+    ]
     for id in gone:
         _end(ctx, id)
 
@@ -70,7 +72,7 @@ def _redeem(ctx: Context, subscription: Obj, coupon_id: str) -> str:
     coupon["times_redeemed"] += 1
     end = None
     if coupon["duration"] == "repeating":
-        end = clock.later(ctx.now, "month", coupon["duration_in_months"])
+        end = periods.later(ctx.now, "month", coupon["duration_in_months"])
     discount = ctx.world.put(
         {
             "id": new_id("discount"),

@@ -45,7 +45,11 @@ def settle(ctx: Context, before: Obj) -> None:
     if after["status"] == "past_due" and not _retry(ctx, before, after):
         return
     schedules.move_on(ctx, after)
-    if subscriptions.period_end(after) <= ctx.now and after["status"] in ("active", "trialing", "past_due") and not _roll(ctx, before, after):
+    if (
+        subscriptions.period_end(after) <= ctx.now
+        and after["status"] in ("active", "trialing", "past_due")
+        and not _roll(ctx, before, after)
+    ):
         return
     subscriptions.commit(ctx, before, after)
 

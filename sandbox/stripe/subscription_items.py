@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import clock, invoices, params
+from sandbox.stripe import invoices, params, periods
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, missing, refused
 from sandbox.stripe.worlds import clone, new_id
@@ -15,7 +15,7 @@ UPDATE = params.many(params.record(**_FIELDS, id=params.text, deleted=params.boo
 def next_end(item: Obj, start: int, anchor: int) -> int:
     """When the period that starts then is over."""
     recurring = item["price"]["recurring"]
-    return clock.later(start, recurring["interval"], recurring["interval_count"], anchor)
+    return periods.later(start, recurring["interval"], recurring["interval_count"], anchor)
 
 
 def checked(ctx: Context, subscription: Obj | None, wanted: list[Obj]) -> list[Obj]:
@@ -51,7 +51,9 @@ def checked(ctx: Context, subscription: Obj | None, wanted: list[Obj]) -> list[O
     items = list(result.values())
     if not items:
         raise refused("A subscription must have at least one active plan. To cancel it, use the cancel endpoint.", "items")
-    if len({item["price"]["currency"] for item in items}) > 1 or (subscription and items[0]["price"]["currency"] != subscription["currency"]):
+    if len({item["price"]["currency"] for item in items}) > 1 or (
+        subscription and items[0]["price"]["currency"] != subscription["currency"]
+    ):
         raise refused("All prices on a subscription must have the same currency.", "items")
     if len({item["price"]["id"] for item in items}) < len(items):
         raise refused("Cannot add multiple subscription items with the same price.", "items")
@@ -67,7 +69,9 @@ def _price(ctx: Context, id: str, path: str) -> Obj:
     if not price["active"]:
         raise refused(f"The price specified is inactive. This field only accepts active prices. ({id})", path)
     if price["recurring"] is None:
-        raise refused(f"The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`. ({id})", path)
+        raise refused(
+            f"The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`. ({id})", path
+        )
     copy: Obj = clone(price)
     return copy
 

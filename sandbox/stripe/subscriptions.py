@@ -54,9 +54,7 @@ UPDATE: dict[str, params.Shape | params.Required] = {
     "cancellation_details": DETAILS,
     "items": subscription_items.UPDATE,
     "pause_collection": params.clearable(
-        params.record(
-            behavior=params.Required(params.one_of("keep_as_draft", "mark_uncollectible", "void")), resumes_at=params.integer
-        )
+        params.record(behavior=params.Required(params.one_of("keep_as_draft", "mark_uncollectible", "void")), resumes_at=params.integer)
     ),
     "proration_date": params.integer,
 }
@@ -296,7 +294,13 @@ def _blank(ctx: Context, customer: str, currency: str, p: Obj) -> Obj:
         "description": p.get("description"),
         "discounts": [],
         "ended_at": None,
-        "invoice_settings": {"account_tax_ids": None, "custom_fields": None, "description": None, "footer": None, "issuer": {"type": "self"}},
+        "invoice_settings": {
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"type": "self"},
+        },
         "items": {"object": "list", "data": [], "has_more": False, "url": ""},
         "latest_invoice": None,
         "livemode": ctx.livemode,
@@ -314,6 +318,8 @@ def _blank(ctx: Context, customer: str, currency: str, p: Obj) -> Obj:
         "test_clock": None,
         "transfer_data": None,
         "trial_end": None,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"} | p.get("trial_settings", {}).get("end_behavior", {})},
+        "trial_settings": {
+            "end_behavior": {"missing_payment_method": "create_invoice"} | p.get("trial_settings", {}).get("end_behavior", {})
+        },
         "trial_start": None,
     }

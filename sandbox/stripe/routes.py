@@ -1,0 +1,92 @@
+"""Every call of the API that is served: method, path, parameters, verb."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.stripe import accounts, catalogue, customers, endpoints, events, invoices, params, payment_methods, portal, subscriptions
+from sandbox.stripe.context import Context
+from sandbox.stripe.wire import Obj
+
+_Fields = dict[str, params.Shape | params.Required]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call: `answer(ctx, *ids, params)`."""
+
+    method: str
+    pattern: re.Pattern[str]
+    fields: _Fields
+    answer: Callable[..., Obj]
+
+
+def _get(kind: str) -> Callable[..., Obj]:
+    def retrieve(ctx: Context, id: str, p: Obj) -> Obj:
+        return ctx.world.get(kind, id)
+
+    return retrieve
+
+
+def _routes() -> list[Route]:
+    table: list[tuple[str, str, _Fields, Callable[..., Any]]] = [
+        ("GET", "account", {}, accounts.retrieve_current),
+        ("GET", "accounts/:id", {}, accounts.retrieve),
+        ("GET", "billing_portal/configurations", portal.LIST, portal.find_all),
+        ("POST", "billing_portal/configurations", portal.CREATE, portal.create),
+        ("GET", "billing_portal/configurations/:id", {}, _get("billing_portal.configuration")),
+        ("POST", "billing_portal/configurations/:id", portal.UPDATE, portal.update),
+        ("POST", "billing_portal/sessions", portal.SESSION, portal.open_session),
+        ("GET", "coupons", catalogue.COUPON_LIST, catalogue.find_coupons),
+        ("POST", "coupons", catalogue.COUPON_CREATE, catalogue.create_coupon),
+        ("GET", "coupons/:id", {}, catalogue.retrieve_coupon),
+        ("POST", "coupons/:id", catalogue.COUPON_UPDATE, catalogue.update_coupon),
+        ("DELETE", "coupons/:id", {}, catalogue.delete_coupon),
+        ("GET", "customers", customers.LIST, customers.find_all),
+        ("POST", "customers", customers.CREATE, customers.create),
+        ("GET", "customers/:id", {}, customers.retrieve),
+        ("POST", "customers/:id", customers.UPDATE, customers.update),
+        ("DELETE", "customers/:id", {}, customers.delete),
+        ("GET", "customers/:id/payment_methods", payment_methods.LIST, payment_methods.find_of_customer),
+        ("GET", "events", events.LIST, events.find_all),
+        ("GET", "events/:id", {}, _get("event")),
+        ("GET", "invoices", invoices.LIST, invoices.find_all),
+        ("GET", "invoices/:id", {}, _get("invoice")),
+        ("GET", "payment_methods", payment_methods.LIST, payment_methods.find_all),
+        ("GET", "payment_methods/:id", {}, _get("payment_method")),
+        ("POST", "payment_methods/:id/attach", payment_methods.ATTACH, payment_methods.attach),
+        ("GET", "prices", catalogue.PRICE_LIST, catalogue.find_prices),
+        ("POST", "prices", catalogue.PRICE_CREATE, catalogue.create_price),
+        ("GET", "prices/:id", {}, _get("price")),
+        ("POST", "prices/:id", catalogue.PRICE_UPDATE, catalogue.update_price),
+        ("GET", "products", catalogue.PRODUCT_LIST, catalogue.find_products),
+        ("POST", "products", catalogue.PRODUCT_CREATE, catalogue.create_product),
+        ("GET", "products/:id", {}, _get("product")),
+        ("POST", "products/:id", catalogue.PRODUCT_UPDATE, catalogue.update_product),
+        ("GET", "subscription_schedules/:id", {}, _get("subscription_schedule")),
+        ("GET", "subscriptions", subscriptions.LIST, subscriptions.find_all),
+        ("POST", "subscriptions", subscriptions.CREATE, subscriptions.create),
+        ("GET", "subscriptions/:id", {}, _get("subscription")),
+        ("POST", "subscriptions/:id", subscriptions.UPDATE, subscriptions.update),
+        ("DELETE", "subscriptions/:id", subscriptions.CANCEL, subscriptions.cancel),
+        ("GET", "webhook_endpoints", params.PAGE, endpoints.find_all),
+        ("POST", "webhook_endpoints", endpoints.CREATE, endpoints.create),
+        ("GET", "webhook_endpoints/:id", {}, _get("webhook_endpoint")),
+        ("POST", "webhook_endpoints/:id", endpoints.UPDATE, endpoints.update),
+        ("DELETE", "webhook_endpoints/:id", {}, endpoints.delete),
+    ]
+    return [Route(method, re.compile("/v1/" + path.replace(":id", "([^/]+)")), fields, answer) for method, path, fields, answer in table]
+
+
+ROUTES = _routes()
+
+
+def find(method: str, path: str) -> tuple[Route, list[str]] | None:
+    """The call of this method and path, and the ids in the path."""
+    for route in ROUTES:
+        if route.method == method and (match := route.pattern.fullmatch(path)):
+            return route, list(match.groups())
+    return None
