@@ -67,6 +67,11 @@ def test_arithmetic_is_that_of_whole_minor_units(one: int, other: int) -> None:
 def test_half_a_cent_rounds_away_from_zero() -> None:
     assert Money(5, "usd") * Decimal("0.5") == Money(3, "usd")
     assert Money(-5, "usd") * Decimal("0.5") == Money(-3, "usd")
+    assert money.rounded(Decimal("2.5"), "jpy") == Money(3, "jpy")
+
+
+def test_absurdly_much_money_still_rounds() -> None:
+    assert money.rounded(Decimal(7 * 10**40), "usd") == Money(7 * 10**40, "usd")
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(1.5, "usd"), (True, "usd"), (1, "USD"), (1, "dollar"), (1, ""), (1, "éur")])
