@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from connect_app.models import Setting
 
-Name = Literal["allowed_origins", "return_url", "cancel_url", "display", "plain_cancel_only", "stripe_sign_in"]
+Name = Literal["allowed_origins", "return_url", "cancel_url", "display", "plain_cancel_only", "stripe_sign_in", "visits_end_before"]
 
 
 class Preferences(BaseModel):
     """What the owner has decided, with the defaults for what they have not.
 
     `allowed_origins` are `scheme://host[:port]`; `return_url` is where a customer goes after a save or *Never mind*, `cancel_url` after a
-    cancel, when the hand-off names none.
+    cancel, when the hand-off names none. Browser sessions of nobody's own (via Stripe, the operator's) are over when they began before
+    `visits_end_before`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -28,6 +29,7 @@ class Preferences(BaseModel):
     display: Literal["redirect", "modal"] = "redirect"
     plain_cancel_only: bool = False
     stripe_sign_in: bool = True
+    visits_end_before: datetime | None = None
 
 
 def read(session: Session, workspace_id: str) -> Preferences:

@@ -67,7 +67,10 @@ class UserLookup(Base):
 
 
 class EmbedSecret(Tenant, Base):
-    """A secret the business signs hand-offs with. It decides their mode. Two per mode while one is being rotated out."""
+    """A secret the business signs hand-offs with. It decides their mode. Two per mode while one is being rotated out.
+
+    Shown once: `shown_at` is when.
+    """
 
     __tablename__ = "embed_secrets"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -75,6 +78,7 @@ class EmbedSecret(Tenant, Base):
     sealed: Mapped[bytes]
     last4: Mapped[str]
     created_at: Mapped[datetime]
+    shown_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     __table_args__ = (CheckConstraint(_MODE, name="mode"), Index("ix_embed_secrets_workspace_id", "workspace_id"))
 

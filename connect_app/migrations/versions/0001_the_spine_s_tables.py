@@ -163,6 +163,7 @@ def upgrade() -> None:
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
     sa.Column('last4', sa.Text(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('shown_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('workspace_id', sa.Text(), nullable=False),
     sa.CheckConstraint("mode IN ('test', 'live')", name=op.f('ck_embed_secrets_mode')),

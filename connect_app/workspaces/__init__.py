@@ -1,0 +1,21 @@
+"""Workspaces: opening one, its Stripe accounts, its people, its embed secrets, and the way in."""
+
+from typing import TYPE_CHECKING
+
+from connect_app.workspaces.directory import Place, by_slug
+from connect_app.workspaces.logins import admin_link
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from connect_app.runtime import Runtime
+
+__all__ = ["Place", "admin_link", "by_slug", "register"]
+
+
+def register(app: "Flask", _rt: "Runtime") -> None:
+    """Hang signing in, and knowing who is signed in, on `app`."""
+    from connect_app.workspaces import identity, signing_in
+
+    identity.install(app)
+    app.register_blueprint(signing_in.blueprint)
