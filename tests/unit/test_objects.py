@@ -258,6 +258,8 @@ METERED = {"interval": "month", "interval_count": 1, "usage_type": "metered"}
         ([item(quantity=1), item("si_2", quantity=2, unit_amount=500, unit_amount_decimal="500")], 3000),
         ([item(quantity=1), item("si_2", quantity=None, recurring=METERED)], 2000),
         ([item(quantity=None, recurring=METERED)], None),
+        ([item(quantity=1), item("si_2", recurring={**METERED, "interval": "year"})], 2000),
+        ([item(quantity=1), item("si_2", recurring={"interval": "year", "interval_count": 1})], None),
         ([item(billing_scheme="tiered", unit_amount=None, unit_amount_decimal=None)], None),
         ([item(quantity=1), item("si_2", billing_scheme="tiered", unit_amount=None, unit_amount_decimal=None)], None),
         ([item(quantity=3, unit_amount=None, unit_amount_decimal="0.5")], 2),

@@ -134,12 +134,14 @@ class Subscription:
     def amount(self) -> Money | None:
         """What the items cost per interval before discounts and tax, metered items left out.
 
-        None when that cannot be said: all metered, a tiered price, a price in another currency, or items that were not sent.
+        None when that cannot be said: all metered, a tiered price, a price in another currency, items of different intervals, or items
+        that were not sent.
         """
         licensed = [item for item in self.items if item.price.usage_type != "metered"]
         amounts = [item.price.amount(1 if item.quantity is None else item.quantity) for item in licensed]
         known = [amount for amount in amounts if amount is not None and amount.currency == self.currency]
-        if not known or len(known) < len(licensed) or self.has_more_items:
+        intervals = {(item.price.interval, item.price.interval_count) for item in licensed}
+        if len(intervals) != 1 or len(known) < len(licensed) or self.has_more_items:
             return None
         return sum(known, Money(0, self.currency))
 
