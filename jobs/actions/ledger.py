@@ -1,0 +1,196 @@
+"""The ledger of actions: asking for one, asking again, and what waits for a person."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from connect_app import audit, connections, facts, ids
+from connect_app.models import Action, Connection, Subscription
+from connect_app.models.base import Json
+from jobs import queues
+
+IN_FLIGHT = ("queued", "prechecked", "applied")
+WAITING = ("requested", "manual")
+
+# What the team reads beside an action that was only requested.
+_REQUESTED = {
+    "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
+    "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
+    "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
+}
+
+
+class InFlight(Exception):
+    """Another action of this subscription is under way; `action_id` names it."""
+
+    def __init__(self, action_id: str) -> None:
+        super().__init__(f"{action_id} is under way for this subscription")
+        self.action_id = action_id
+
+
+class Moved(Exception):
+    """The action is no longer in the state it was read in: somebody else has moved it on."""
+
+
+def ask(
+    session: Session,
+    *,
+    workspace_id: str,
+    mode: str,
+    connection_id: str | None,
+    customer: str,
+    subscription: str,
+    verb: str,
+    intent: Mapping[str, object],
+    now: datetime,
+    choice_id: str | None = None,
+    session_id: str | None = None,
+    portal_link_id: str | None = None,
+    state: str = "queued",
+    code: str | None = None,
+    message: str | None = None,
+) -> Action:
+    """Write an action into the ledger inside the caller's transaction; `queued` ones are worked on once it is committed.
+
+    `requested` ones are not tried, but listed for the team, with `code` as the reason. The same choice, subscription and verb again
+    gives the action that is there. Raises InFlight while another action of this subscription is under way: the database decides, so
+    of parallel askers one wins.
+    """
+    if state not in ("queued", "requested"):
+        raise ValueError(f"an action begins queued or requested, not {state!r}")
+    row = insert(Action).values(
+        id=ids.new("act"),
+        workspace_id=workspace_id,
+        mode=mode,
+        connection_id=connection_id,
+        choice_id=choice_id,
+        session_id=session_id,
+        portal_link_id=portal_link_id,
+        customer=customer,
+        subscription=subscription,
+        verb=verb,
+        state=state,
+        intent=dict(intent),
+        code=code,
+        message=message or _REQUESTED.get(code or ""),
+        due_on=_renewal(session, connection_id, subscription) if state == "requested" else None,
+        asked_at=now,
+        changed_at=now,
+    )
+    while True:
+        action = session.execute(row.on_conflict_do_nothing().returning(Action)).scalar_one_or_none()
+        if action is not None:
+            break
+        if (known := _of_choice(session, choice_id, subscription, verb)) is not None:
+            return known
+        if (other := _under_way(session, connection_id, subscription)) is not None:
+            raise InFlight(other)
+        # The one in the way has settled between the two statements: there is room now.
+    if session_id is not None:
+        kind = "action.queued" if state == "queued" else "action.requested"
+        facts.record(session, workspace_id, session_id, kind, now, {"action": action.id, "verb": verb, "code": code})
+    if state == "queued":
+        queues.enqueue(session, "action", action.id, workspace_id, due_at=now)
+    return action
+
+
+def retry(session: Session, workspace_id: str, action_id: str, now: datetime, actor: str) -> bool:
+    """Try a waiting action again; False where it does not wait any more. Raises InFlight while another one is under way.
+
+    One that was requested without a connection goes to the connection its mode has by now.
+    """
+    action = session.execute(select(Action).where(Action.id == action_id, Action.state.in_(WAITING))).scalar_one_or_none()
+    if action is None:
+        return False
+    connection_id = action.connection_id
+    if connection_id is None and (connection := connections.of_mode(session, workspace_id, action.mode)) is not None:
+        connection_id = connection.id
+    try:
+        with session.begin_nested():
+            action = move(session, action, "queued", now, connection_id=connection_id, code=None, message=None)
+    except Moved:
+        return False
+    except IntegrityError as error:
+        if "uq_actions_in_flight" not in str(error.orig):
+            raise
+        raise InFlight(_under_way(session, connection_id, action.subscription) or action_id) from error
+    audit.record(session, workspace_id, actor=actor, verb="action.retried", at=now, target=action_id)
+    record(session, action, "action.queued", now)
+    queues.enqueue(session, "action", action_id, workspace_id, due_at=now)
+    return True
+
+
+def retry_disconnected(session: Session, workspace_id: str, connection_id: str, now: datetime) -> int:
+    """Try again what the loss of this connection had stopped; gives how many. The others of a subscription wait for the first."""
+    rows = session.execute(
+        select(Action.id)
+        .where(Action.state.in_(WAITING), Action.code == "not_connected")
+        .where((Action.connection_id == connection_id) | Action.connection_id.is_(None))
+        .where(Action.mode == select(Connection.mode).where(Connection.id == connection_id).scalar_subquery())
+        .order_by(Action.asked_at)
+    )
+    retried = 0
+    for action_id in rows.scalars().all():
+        try:
+            retried += retry(session, workspace_id, action_id, now, "holdfast")
+        except InFlight:
+            continue
+    return retried
+
+
+def waiting(session: Session, workspace_id: str, mode: str) -> list[Action]:
+    """What needs a person in this mode, most urgent first."""
+    rows = select(Action).where(Action.workspace_id == workspace_id, Action.mode == mode, Action.state.in_(WAITING))
+    return list(session.execute(rows.order_by(Action.due_on.asc().nulls_last(), Action.asked_at).limit(500)).scalars())
+
+
+def waiting_count(session: Session, workspace_id: str) -> int:
+    """How many actions need a person, in both modes."""
+    return session.execute(
+        select(func.count()).select_from(Action).where(Action.workspace_id == workspace_id, Action.state.in_(WAITING))
+    ).scalar_one()
+
+
+def move(session: Session, action: Action, state: str, now: datetime, **values: object) -> Action:
+    """Move an action on from the state it was read in, and give it as it is now. Raises Moved where it is no longer in that state."""
+    moved = session.execute(
+        update(Action)
+        .where(Action.id == action.id, Action.state == action.state)
+        .values(state=state, changed_at=now, **values)
+        .returning(Action)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    ).scalar_one_or_none()
+    if moved is None:
+        raise Moved(action.id)
+    return moved
+
+
+def record(session: Session, action: Action, kind: str, at: datetime, **data: object) -> None:
+    """Append a fact about an action to its session, where it has one."""
+    if action.session_id is not None:
+        told: Json = {"action": action.id, "verb": action.verb, "code": action.code, "stripe_request_id": action.stripe_request_id, **data}
+        facts.record(session, action.workspace_id, action.session_id, kind, at, told)
+
+
+def _of_choice(session: Session, choice_id: str | None, subscription: str, verb: str) -> Action | None:
+    if choice_id is None:
+        return None
+    same = select(Action).where(Action.choice_id == choice_id, Action.subscription == subscription, Action.verb == verb)
+    return session.execute(same).scalar_one_or_none()
+
+
+def _under_way(session: Session, connection_id: str | None, subscription: str) -> str | None:
+    return session.execute(
+        select(Action.id).where(Action.connection_id == connection_id, Action.subscription == subscription, Action.state.in_(IN_FLIGHT))
+    ).scalar_one_or_none()
+
+
+def _renewal(session: Session, connection_id: str | None, subscription: str) -> datetime | None:
+    """When the customer would be charged again: what the team must be quicker than."""
+    return session.execute(
+        select(Subscription.current_period_end).where(Subscription.connection_id == connection_id, Subscription.id == subscription)
+    ).scalar_one_or_none()

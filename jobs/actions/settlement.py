@@ -1,0 +1,152 @@
+"""How an action ends: verified with a receipt, for a person to see to, or failed; what that means for its session, and who is told."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from connect_app import audit, connections, errors
+from connect_app.models import Action, Outcome, Receipt
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.calls import Call
+from connect_app.stripe_gateway.errors import Missing, StripeFailure
+from connect_app.stripe_gateway.gateway import Read
+from connect_app.stripe_gateway.objects import Subscription, read_subscription
+from jobs import letters, plans, receipts
+from jobs.actions import ledger
+
+# What a verified action makes of its session: state and how, by SPEC section 11.
+_OUTCOMES = {"cancel": ("canceled", None), "discount": ("watch", "offer"), "undo_cancel": ("watch", "undone")}
+
+
+def wish(action: Action) -> plans.Wish:
+    """What the action is to bring about."""
+    return plans.Wish(action_id=action.id, verb=action.verb, intent=action.intent, customer=action.customer, mode=action.mode)
+
+
+def kept_call(action: Action) -> Call | None:
+    """The call that was frozen for it, if one was."""
+    call = action.call
+    return Call(method=call["operation"], target=call["target"], params=call["params"]) if call else None
+
+
+def mirrored(session: Session, action: Action, read: Read[Subscription]) -> None:
+    """What was just read of the subscription is news for the mirror, too."""
+
+
+def verified(session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime) -> Action:
+    """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter."""
+    action = ledger.move(
+        session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=_request(action, read)
+    )
+    after = read.value
+    session.add(
+        Receipt(
+            action_id=action.id,
+            workspace_id=action.workspace_id,
+            before=receipts.snapshot(before),
+            after=receipts.snapshot(after),
+            effective_at=receipts.effective_at(action.verb, after, read.as_of),
+            next_charge_at=after.next_charge,
+            stripe_request_id=read.request_id,
+            read_back_at=now,
+        )
+    )
+    mirrored(session, action, read)
+    ledger.record(session, action, "action.verified", now)
+    _outcome(session, action, before, now)
+    letter = letters.verified(action, before, after, read.as_of, letters.business(session, action))
+    letters.send(session, action, letter, topic="settled", now=now)
+    return action
+
+
+def manual(session: Session, action: Action, code: str, message: str, now: datetime, due_on: datetime | None = None) -> Action:
+    """A person must see to it: `code` in a word, `message` for the owner. The customer is told that the team has been told."""
+    due = {} if due_on is None else {"due_on": due_on}
+    action = ledger.move(session, action, "manual", now, code=code, message=message, **due)
+    ledger.record(session, action, "action.manual", now)
+    letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)
+    return action
+
+
+def failed(session: Session, action: Action, code: str, message: str, now: datetime) -> Action:
+    """It was not done, and nobody could do it."""
+    action = ledger.move(session, action, "failed", now, code=code, message=message)
+    ledger.record(session, action, "action.failed", now)
+    letters.send(session, action, letters.failed(action, letters.business(session, action)), topic="settled", now=now)
+    return action
+
+
+def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> bool:
+    """A person says that a waiting action is done: verified if Stripe shows it, else left as it is and False.
+
+    Reads Stripe within a request's patience. Raises NotFound for an action that does not wait, Unavailable when Stripe gives no answer
+    that would tell.
+    """
+    with rt.transaction(workspace_id) as session:
+        action = session.execute(select(Action).where(Action.id == action_id, Action.state.in_(ledger.WAITING))).scalar_one_or_none()
+        if action is None:
+            raise errors.NotFound(code="not_found", message="This action does not wait for anybody any more.")
+        mode, connection_id = action.mode, action.connection_id
+        connection = connections.by_id(session, connection_id) if connection_id else connections.of_mode(session, workspace_id, mode)
+    if connection is None or connection.state != "connected":
+        raise errors.Unavailable(code="not_connected", message="Connect your Stripe account first: only Stripe can show that it is done.")
+    try:
+        read = rt.quick_stripe(mode).account(connection.account).subscription(action.subscription)
+    except Missing:
+        return False
+    except (StripeFailure, KeyError) as failure:
+        raise errors.Unavailable(
+            code="stripe_unavailable", message=f"Stripe could not be read just now: {failure}", retry_after=10
+        ) from failure
+    call = kept_call(action)
+    if not plans.shows(wish(action), read.value, plans.kept(call) if call else frozenset()):
+        return False
+    now = rt.now()
+    with rt.transaction(workspace_id) as session:
+        try:
+            if action.connection_id is None:
+                action = ledger.move(session, action, action.state, now, connection_id=connection.id)
+            verified(session, action, before(action) or read.value, read, now)
+        except ledger.Moved:
+            return False
+        audit.record(session, workspace_id, actor=actor, verb="action.marked_done", at=now, target=action_id)
+    return True
+
+
+def before(action: Action) -> Subscription | None:
+    """The subscription as it was when the call was planned."""
+    return read_subscription(action.call["before"]) if action.call else None
+
+
+def _request(action: Action, read: Read[Subscription]) -> str | None:
+    """The request that changed it, else the one that showed it."""
+    return action.stripe_request_id or read.request_id or None
+
+
+def _outcome(session: Session, action: Action, before: Subscription, now: datetime) -> None:
+    if action.verb == "undo_cancel" or (action.verb == "discount" and before.is_scheduled_to_cancel):
+        _undone(session, action, now)
+    if action.session_id is None or action.verb not in _OUTCOMES:
+        return
+    state, how = _OUTCOMES[action.verb]
+    row = insert(Outcome).values(session_id=action.session_id, workspace_id=action.workspace_id, state=state, how=how, since=now)
+    session.execute(row.on_conflict_do_update(index_elements=[Outcome.session_id], set_={"state": state, "how": how, "since": now}))
+
+
+def _undone(session: Session, action: Action, now: datetime) -> None:
+    """Whichever session had canceled this subscription is on watch again."""
+    canceled = select(Action.session_id).where(
+        Action.connection_id == action.connection_id,
+        Action.subscription == action.subscription,
+        Action.verb == "cancel",
+        Action.state == "verified",
+        Action.session_id.is_not(None),
+    )
+    session.execute(
+        update(Outcome)
+        .where(Outcome.state == "canceled", Outcome.session_id.in_(canceled))
+        .values(state="watch", how="undone", since=now)
+        .execution_options(synchronize_session=False)
+    )
