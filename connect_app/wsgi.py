@@ -1,0 +1,48 @@
+"""The web process's entry point: `gunicorn --preload connect_app.wsgi:application`."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from connect_app import app, config, log, runtime
+from webhooks import door
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_PATIENCE = 30.0
+
+
+def load() -> "WSGIApplication":
+    """The webhook door with the Flask application behind it; exits 2 and says every problem where the environment cannot be run with."""
+    log.configure()
+    try:
+        settings = config.load()
+        rt = runtime.open_runtime(settings, pool_size=16)
+        _check_role(rt)
+    except (config.SettingsRefused, runtime.RoleTooStrong) as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(2)
+    # Processes are forked from here on, and none may inherit another's connection.
+    rt.engine.dispose()
+    return door.Door(app.create_app(settings, rt), rt)
+
+
+def _check_role(rt: runtime.Runtime) -> None:
+    """Ask the database who we are; one that is just starting too is waited for, half a minute."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return rt.check_role()
+        except OperationalError:
+            if time.monotonic() > until:
+                sys.stderr.write("DATABASE_URL: the database cannot be reached\n")
+                sys.exit(2)
+            structlog.get_logger().warning("web.database_away")
+            time.sleep(1)
+
+
+application = load()
