@@ -83,14 +83,14 @@ def make(local: LocalStripe, name: str, email: str, *, country: str = "US", curr
     return account
 
 
-def retrieve(ctx: Context, id: str, p: Obj) -> Obj:
+def retrieve(ctx: Context, id: str, _p: Obj) -> Obj:
     """`GET /v1/accounts/:id`: the platform asks for a connected one, or anybody for itself."""
     if id not in ctx.local.accounts or (id != ctx.world.account and (id, ctx.livemode) not in ctx.local.connections):
         raise no_access(ctx.local.keys[ctx.livemode], id)
     return ctx.local.accounts[id]
 
 
-def retrieve_current(ctx: Context, p: Obj) -> Obj:
+def retrieve_current(ctx: Context, _p: Obj) -> Obj:
     """`GET /v1/account`."""
     return ctx.local.accounts[ctx.world.account]
 

@@ -32,7 +32,7 @@ class SocketCaller:
 
     def kill(self) -> None:
         """SIGKILL every process, but this one, that holds the other end of the connection."""
-        host, port = self._connection.getpeername()[:2]
+        _host, port = self._connection.getpeername()[:2]
         for pid in _holders(_inode(port)):
             if pid != os.getpid():
                 with contextlib.suppress(ProcessLookupError):

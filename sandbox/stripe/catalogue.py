@@ -231,7 +231,7 @@ def create_coupon(ctx: Context, p: Obj) -> Obj:
     return coupon
 
 
-def retrieve_coupon(ctx: Context, id: str, p: Obj) -> Obj:
+def retrieve_coupon(ctx: Context, id: str, _p: Obj) -> Obj:
     """`GET /v1/coupons/:id`."""
     return discounts.refresh(ctx, ctx.world.get("coupon", id))
 
@@ -241,7 +241,7 @@ def update_coupon(ctx: Context, id: str, p: Obj) -> Obj:
     return _changed(ctx, ctx.world.get("coupon", id), p)
 
 
-def delete_coupon(ctx: Context, id: str, p: Obj) -> Obj:
+def delete_coupon(ctx: Context, id: str, _p: Obj) -> Obj:
     """`DELETE /v1/coupons/:id`: no more redemptions; discounts made from it stay."""
     coupon = ctx.world.get("coupon", id)
     stub = ctx.world.forget(coupon)

@@ -85,7 +85,7 @@ def _answer(local: LocalStripe, request: Request) -> Any:
                 raise missing("connected account", account, "account")
             return {"account": account, "modes": ["live" if mode else "test" for mode in done]}
         case "GET", ["objects", id]:
-            return clone(_found(local, id)[1])
+            return _found(local, id)[1]
         case "POST", ["objects", id]:
             return _change(local, id, _body(request))
         case "POST", ["seed"]:
@@ -128,15 +128,15 @@ def _change(local: LocalStripe, id: str, change: Any) -> Obj:
     fields, verb = _VERBS.get(kind, ({}, None))
     if verb is not None and set(change) <= set(fields):
         return verb(ctx, id, params.read(fields, {key: _as_form(value) for key, value in change.items()}))
-    before, after = clone(obj), clone(obj)
+    after: Obj = clone(obj)
     _merge(after, change, "")
     if kind == "subscription":
-        return subscriptions.commit(ctx, before, after)
+        return subscriptions.commit(ctx, obj, after)
     if kind == "account":
         local.accounts[id] = after
     else:
         world.put(after)
-    events.tell(ctx, "updated", after, before)
+    events.tell(ctx, "updated", after, obj)
     return after
 
 

@@ -88,7 +88,7 @@ def _apply(ctx: Context, customer: Obj, p: Obj) -> None:
             customer[key] = value
 
 
-def delete(ctx: Context, id: str, p: Obj) -> Obj:
+def delete(ctx: Context, id: str, _p: Obj) -> Obj:
     """`DELETE /v1/customers/:id`: cancels what they had; the id still answers, as deleted."""
     customer = ctx.world.get("customer", id)
     for subscription in ctx.world.all("subscription", customer=id):
@@ -99,7 +99,7 @@ def delete(ctx: Context, id: str, p: Obj) -> Obj:
     return stub
 
 
-def retrieve(ctx: Context, id: str, p: Obj) -> Obj:
+def retrieve(ctx: Context, id: str, _p: Obj) -> Obj:
     """`GET /v1/customers/:id`."""
     if ctx.world.find("customer", id) is None and ctx.world.remembered("customer", id):
         return {"id": id, "object": "customer", "deleted": True}

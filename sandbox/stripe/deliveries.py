@@ -127,7 +127,7 @@ class Deliveries:
         self._threads, self._stopping = [], False
 
     def deliver(self, send: Send) -> int:
-        """Make every waiting delivery now, through `send(url, body, headers) -> status`; failed ones wait for the next call. Says how many."""
+        """Make every waiting delivery now by `send(url, body, headers) -> status`; failed ones wait again. Says how many were tried."""
         with self._bell:
             batch, self._waiting = sorted(self._waiting), []
         for _, _, delivery in batch:

@@ -91,8 +91,8 @@ def _redeem(ctx: Context, subscription: Obj, coupon_id: str) -> str:
         }
     )
     events.tell(ctx, "created", discount)
-    refresh(ctx, coupon)
-    events.tell(ctx, "updated", coupon, before)
+    if not refresh(ctx, coupon)["valid"]:
+        events.tell(ctx, "updated", coupon, before)
     return str(discount["id"])
 
 

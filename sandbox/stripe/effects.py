@@ -57,12 +57,15 @@ def note(ctx: Context, before: Obj, after: Obj) -> None:
     changed = difference(before, after)
     if not changed or ctx.local.is_quiet:
         return
+    named = kind(before, after)
+    if ctx.source == "clock" and named not in ("cancel", "pause", "resume"):
+        named = "other"  # a renewal, whatever lapsed with it
     ctx.local.effects.append(
         {
             "n": len(ctx.local.effects) + 1,
             "account": ctx.world.account,
             "subscription": after["id"],
-            "kind": kind(before, after),
+            "kind": named,
             "before": changed,
             "after": {key: clone(after.get(key)) for key in changed},
             "idempotency_key": ctx.idempotency_key,

@@ -72,7 +72,7 @@ def update(ctx: Context, id: str, p: Obj) -> Obj:
     return endpoint
 
 
-def delete(ctx: Context, id: str, p: Obj) -> Obj:
+def delete(ctx: Context, id: str, _p: Obj) -> Obj:
     """`DELETE /v1/webhook_endpoints/:id`."""
     ctx.local.endpoint_secrets.pop(id, None)
     return ctx.world.forget(ctx.world.get("webhook_endpoint", id))

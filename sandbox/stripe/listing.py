@@ -11,8 +11,8 @@ from sandbox.stripe.wire import Obj, invalid, missing
 def within(value: int | None, wanted: Any) -> bool:
     """Is this time the wanted one, or inside the wanted range?"""
     if not isinstance(wanted, dict):
-        return value == wanted
-    return value is not None and (
+        return bool(value == wanted)
+    return value is not None and bool(
         value > wanted.get("gt", value - 1)
         and value >= wanted.get("gte", value)
         and value < wanted.get("lt", value + 1)

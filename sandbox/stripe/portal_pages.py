@@ -103,7 +103,7 @@ def _save_card(ctx: Context, session: Obj, form: Obj) -> Reply:
     card = payment_methods.make_card(ctx, number[-4:], name=customer["name"], email=customer["email"])
     payment_methods.attach(ctx, card["id"], {"customer": customer["id"]})
     customers.update(ctx, customer["id"], {"invoice_settings": {"default_payment_method": card["id"]}})
-    done = session["flow"]["after_completion"] if session["flow"] else {"type": "portal_homepage"}
+    done: Obj = session["flow"]["after_completion"] if session["flow"] else {"type": "portal_homepage"}
     if done["type"] == "redirect":
         return pages.redirect(done["redirect"]["return_url"])
     if done["type"] == "hosted_confirmation":

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.stripe import accounts, catalogue, customers, endpoints, events, invoices, params, payment_methods, portal, subscriptions
+from sandbox.stripe import (
+    accounts,
+    catalogue,
+    customers,
+    endpoints,
+    events,
+    invoices,
+    params,
+    payment_methods,
+    portal,
+    signups,
+    subscriptions,
+)
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 
@@ -25,7 +37,7 @@ class Route:
 
 
 def _get(kind: str) -> Callable[..., Obj]:
-    def retrieve(ctx: Context, id: str, p: Obj) -> Obj:
+    def retrieve(ctx: Context, id: str, _p: Obj) -> Obj:
         return ctx.world.get(kind, id)
 
     return retrieve
@@ -68,7 +80,7 @@ def _routes() -> list[Route]:
         ("POST", "products/:id", catalogue.PRODUCT_UPDATE, catalogue.update_product),
         ("GET", "subscription_schedules/:id", {}, _get("subscription_schedule")),
         ("GET", "subscriptions", subscriptions.LIST, subscriptions.find_all),
-        ("POST", "subscriptions", subscriptions.CREATE, subscriptions.create),
+        ("POST", "subscriptions", signups.CREATE, signups.create),
         ("GET", "subscriptions/:id", {}, _get("subscription")),
         ("POST", "subscriptions/:id", subscriptions.UPDATE, subscriptions.update),
         ("DELETE", "subscriptions/:id", subscriptions.CANCEL, subscriptions.cancel),

@@ -36,7 +36,7 @@ class LocalClient(stripe.HTTPClient):
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
+    ) -> tuple[str, int, Mapping[str, str]]:
         """One request, as the SDK makes it; a dropped connection or a timeout is its `APIConnectionError`."""
         parts = urlsplit(url)
         body = post_data.encode() if isinstance(post_data, str) else post_data or b""
@@ -51,8 +51,8 @@ class LocalClient(stripe.HTTPClient):
         try:
             reply = self._local.answer(request)
         except Dropped:
-            raise stripe.APIConnectionError("The local Stripe gave no answer.", should_retry=True) from None
-        return reply.body, reply.status, reply.headers
+            raise stripe.APIConnectionError("The local Stripe gave no answer.", should_retry=True) from None  # type: ignore[no-untyped-call]
+        return reply.body.decode(), reply.status, reply.headers
 
     def close(self) -> None:
         """Nothing is open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox.stripe import accounts, catalogue, customers, payment_methods, periods, portal, schedules, subscriptions
+from sandbox.stripe import accounts, catalogue, customers, payment_methods, periods, portal, schedules, signups, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 
@@ -196,7 +196,7 @@ def _arrive(ctx: Context, person: Person, prices: dict[str, Obj]) -> list[Obj]:
         }
         if person.trial_days is not None:
             wanted["trial_period_days"] = person.trial_days
-        result.append(subscriptions.create(ctx, wanted))
+        result.append(signups.create(ctx, wanted))
     return result
 
 

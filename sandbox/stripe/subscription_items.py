@@ -152,10 +152,8 @@ def _interval(item: Obj) -> tuple[str, int]:
 def _prorate(ctx: Context, subscription: Obj, items: list[Obj], sign: int) -> None:
     for item in items:
         length = item["current_period_end"] - item["current_period_start"]
-        if sign > 0 and item["current_period_start"] == ctx.now:
-            whole = next_end(item, ctx.now, ctx.now) - ctx.now
-        else:
-            whole = length
+        is_new = sign > 0 and item["current_period_start"] == ctx.now
+        whole = next_end(item, ctx.now, ctx.now) - ctx.now if is_new else length
         left = max(0, item["current_period_end"] - ctx.now)
         amount = sign * round((item["price"]["unit_amount"] or 0) * (item["quantity"] or 0) * left / (whole or 1))
         if amount:

@@ -1,4 +1,4 @@
-"""Subscriptions as the API changes them: create, update, cancel, list."""
+"""Subscriptions as the API changes them: update, cancel, list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.stripe import discounts, events, invoices, listing, params, payment_methods, schedules, subscription_items
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, missing, refused
-from sandbox.stripe.worlds import clone, new_id
+from sandbox.stripe.worlds import clone
 
 ENDED = ("canceled", "incomplete_expired")
 _TWO_YEARS = 2 * 366 * 86400
@@ -27,7 +27,7 @@ TRIAL_SETTINGS = params.record(
     )
 )
 
-_BOTH: dict[str, params.Shape | params.Required] = {
+FIELDS: dict[str, params.Shape | params.Required] = {
     "cancel_at": params.clearable(params.either("min_period_end", params.either("max_period_end", params.integer))),
     "cancel_at_period_end": params.boolean,
     "collection_method": params.one_of("charge_automatically", "send_invoice"),
@@ -42,15 +42,8 @@ _BOTH: dict[str, params.Shape | params.Required] = {
     "trial_end": params.either("now", params.integer),
     "trial_settings": TRIAL_SETTINGS,
 }
-CREATE: dict[str, params.Shape | params.Required] = {
-    **_BOTH,
-    "customer": params.Required(params.text),
-    "items": params.Required(subscription_items.CREATE),
-    "trial_period_days": params.integer,
-    "billing_mode": params.record(type=params.Required(params.one_of("classic", "flexible"))),
-}
 UPDATE: dict[str, params.Shape | params.Required] = {
-    **_BOTH,
+    **FIELDS,
     "cancellation_details": DETAILS,
     "items": subscription_items.UPDATE,
     "pause_collection": params.clearable(
@@ -79,7 +72,7 @@ LIST: dict[str, params.Shape | params.Required] = {
 
 def period_end(subscription: Obj) -> int:
     """The first end of a period among the items."""
-    return min(item["current_period_end"] for item in subscription["items"]["data"])
+    return int(min(item["current_period_end"] for item in subscription["items"]["data"]))
 
 
 def commit(ctx: Context, before: Obj, after: Obj, verb: str = "updated") -> Obj:
@@ -113,47 +106,6 @@ def find_all(ctx: Context, p: Obj) -> Obj:
     return listing.page("/v1/subscriptions", filter(fits, ctx.world.all("subscription", **having)), p)
 
 
-def create(ctx: Context, p: Obj) -> Obj:
-    """`POST /v1/subscriptions`: bills the first period at once, unless it is a trial."""
-    customer = ctx.world.get("customer", p["customer"], "customer")
-    items = subscription_items.checked(ctx, None, p["items"])
-    currency = items[0]["price"]["currency"]
-    discounts.check(ctx, None, p.get("discounts") or [], currency)
-    if p.get("default_payment_method"):
-        payment_methods.check_belongs(ctx, customer["id"], p["default_payment_method"], "default_payment_method")
-    trial_end = _trial_end(ctx, p, ctx.now)
-    if "trial_period_days" in p:
-        trial_end = ctx.now + p["trial_period_days"] * 86400
-    subscription = _blank(ctx, customer["id"], currency, p)
-    subscription["items"]["url"] = f"/v1/subscription_items?subscription={subscription['id']}"
-    for item in items:
-        item |= {"subscription": subscription["id"], "current_period_start": ctx.now}
-        item["current_period_end"] = trial_end or subscription_items.next_end(item, ctx.now, ctx.now)
-    subscription["items"]["data"] = items
-    if trial_end:
-        subscription |= {"status": "trialing", "trial_start": ctx.now, "trial_end": trial_end, "billing_cycle_anchor": trial_end}
-    ctx.world.put(subscription)
-    discounts.overwrite(ctx, subscription, p.get("discounts") or [])
-    _set_cancel(ctx, subscription, p)
-    invoices.bill(
-        ctx,
-        subscription,
-        [invoices.line(ctx, subscription, item, amount=0 if trial_end else None) for item in items],
-        "subscription_create",
-        must_pay=p.get("payment_behavior") == "error_if_incomplete",
-    )
-    if subscription["status"] == "past_due":
-        subscription["status"] = "incomplete"
-    discounts.lapse(ctx, subscription, after_invoice=not trial_end)
-    if customer["currency"] is None:
-        before = clone(customer)
-        customer["currency"] = currency
-        events.tell(ctx, "updated", customer, before)
-    events.tell(ctx, "created", subscription)
-    ctx.local.clock.watch(ctx.world, subscription)
-    return subscription
-
-
 def update(ctx: Context, id: str, p: Obj) -> Obj:
     """`POST /v1/subscriptions/:id`."""
     before = ctx.world.get("subscription", id)
@@ -169,7 +121,7 @@ def update(ctx: Context, id: str, p: Obj) -> Obj:
     discounts.check(ctx, before, wanted or [], before["currency"])
     if p.get("default_payment_method"):
         payment_methods.check_belongs(ctx, before["customer"], p["default_payment_method"], "default_payment_method")
-    trial_end = _trial_end(ctx, p, before["billing_cycle_anchor"])
+    trial_end = trial_end_of(ctx, p, before["billing_cycle_anchor"])
     items = subscription_items.checked(ctx, before, p["items"]) if "items" in p else None
     for key in ("default_payment_method", "description", "collection_method", "days_until_due"):
         if key in p:
@@ -180,7 +132,7 @@ def update(ctx: Context, id: str, p: Obj) -> Obj:
         after["metadata"] = params.merged(after["metadata"], p["metadata"])
     if "pause_collection" in p:
         after["pause_collection"] = _paused(ctx, p["pause_collection"])
-    _set_cancel(ctx, after, p)
+    set_cancel(ctx, after, p)
     for key, value in p.get("cancellation_details", {}).items():
         after["cancellation_details"][key] = value
     if items is not None:
@@ -219,7 +171,8 @@ def end(ctx: Context, before: Obj, after: Obj, reason: str) -> Obj:
     return commit(ctx, before, after, "deleted")
 
 
-def _trial_end(ctx: Context, p: Obj, anchor: int) -> int | None:
+def trial_end_of(ctx: Context, p: Obj, anchor: int) -> int | None:
+    """The wanted end of the trial, None for none or for `now`. Raises 400 unless it is in the coming two years."""
     wanted: Any = p.get("trial_end")
     if not isinstance(wanted, int):
         return None
@@ -239,7 +192,8 @@ def _paused(ctx: Context, wanted: Obj | None) -> Obj | None:
     return {"behavior": wanted["behavior"], "resumes_at": resumes_at}
 
 
-def _set_cancel(ctx: Context, subscription: Obj, p: Obj) -> None:
+def set_cancel(ctx: Context, subscription: Obj, p: Obj) -> None:
+    """Schedule the end, move it or take it back, as `cancel_at` or `cancel_at_period_end` ask. Raises 400."""
     if p.get("cancel_at_period_end") and p.get("cancel_at") is not None:
         raise refused("You may only specify one of these parameters: cancel_at, cancel_at_period_end.", "cancel_at")
     was_ending = subscription["cancel_at"] is not None
@@ -262,64 +216,3 @@ def _set_cancel(ctx: Context, subscription: Obj, p: Obj) -> None:
     elif was_ending and not is_ending:
         subscription["canceled_at"] = None
         subscription["cancellation_details"] = {"comment": None, "feedback": None, "reason": None}
-
-
-def _blank(ctx: Context, customer: str, currency: str, p: Obj) -> Obj:
-    return {
-        "id": new_id("subscription"),
-        "object": "subscription",
-        "application": None,
-        "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": ctx.now,
-        "billing_cycle_anchor_config": None,
-        "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": None}
-        if p.get("billing_mode", {}).get("type", "flexible") == "flexible"
-        else {"flexible": None, "type": "classic", "updated_at": None},
-        "billing_schedules": [],
-        "billing_thresholds": None,
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-        "collection_method": p.get("collection_method", "charge_automatically"),
-        "created": ctx.now,
-        "currency": currency,
-        "customer": customer,
-        "customer_account": None,
-        "days_until_due": p.get("days_until_due"),
-        "default_payment_method": p.get("default_payment_method"),
-        "default_source": None,
-        "default_tax_rates": [],
-        "description": p.get("description"),
-        "discounts": [],
-        "ended_at": None,
-        "invoice_settings": {
-            "account_tax_ids": None,
-            "custom_fields": None,
-            "description": None,
-            "footer": None,
-            "issuer": {"type": "self"},
-        },
-        "items": {"object": "list", "data": [], "has_more": False, "url": ""},
-        "latest_invoice": None,
-        "livemode": ctx.livemode,
-        "metadata": params.merged(None, p.get("metadata")),
-        "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
-        "pause_collection": None,
-        "payment_settings": {"payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
-        "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        "schedule": None,
-        "start_date": ctx.now,
-        "status": "active",
-        "test_clock": None,
-        "transfer_data": None,
-        "trial_end": None,
-        "trial_settings": {
-            "end_behavior": {"missing_payment_method": "create_invoice"} | p.get("trial_settings", {}).get("end_behavior", {})
-        },
-        "trial_start": None,
-    }
