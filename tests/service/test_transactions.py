@@ -52,9 +52,13 @@ def test_what_waits_for_the_commit_runs_after_it_and_not_without_it(rt: Runtime)
             db.after_commit(session, visible)
         assert rung == []
     assert rung == [1]
-    with pytest.raises(IntegrityError), rt.transaction() as session:
-        db.after_commit(session, visible)
-        session.add(Workspace(id=ids.new("ws"), slug="a", name="the slug is taken", created_at=rt.now()))
+    def take_the_slug_again() -> None:
+        with rt.transaction() as session:
+            db.after_commit(session, visible)
+            session.add(Workspace(id=ids.new("ws"), slug="a", name="A", created_at=rt.now()))
+
+    with pytest.raises(IntegrityError):
+        take_the_slug_again()
     assert rung == [1]
 
 
