@@ -1,0 +1,54 @@
+"""How fast one account is asked in the background: a token bucket in Redis, so that no read-in starves a customer's own action."""
+
+import time
+from datetime import timedelta
+
+from redis.exceptions import RedisError
+
+from connect_app.runtime import Runtime
+
+# Stripe allows 25 requests a second to one endpoint, and to a whole account in test mode. The rest is for customers.
+PER_SECOND = 22
+_BURST_MS = 500
+# With Redis away nobody counts across processes: slow enough for any number of them.
+_BLIND_PACE = 0.25
+_LONGEST_SLEEP = 5.0
+
+# Takes the next free place in the account's queue of requests and says in how many milliseconds it comes.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local next = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+redis.call('SET', KEYS[1], next + tonumber(ARGV[1]), 'PX', math.floor(next - now) + 60000)
+return math.max(0, math.floor(next - now) - tonumber(ARGV[2]))
+"""
+
+
+def wait(rt: Runtime, account: str, mode: str) -> None:
+    """Return when one request to this account may be made."""
+    try:
+        delay = _take(rt, account, mode)
+    except RedisError:
+        delay = _BLIND_PACE
+    time.sleep(min(delay, _LONGEST_SLEEP))
+
+
+def reserve(rt: Runtime, account: str, mode: str, purpose: str) -> timedelta | None:
+    """None when a request may be made now; else when to come back, with a place kept under `purpose` until then."""
+    slot = f"holdfast:budget:place:{purpose}"
+    try:
+        if rt.redis.getdel(slot) is not None:
+            return None
+        delay = _take(rt, account, mode)
+        if not delay:
+            return None
+        rt.redis.set(slot, "1", px=int(delay * 1000) + 60_000)
+    except RedisError:
+        time.sleep(_BLIND_PACE)
+        return None
+    return timedelta(seconds=delay)
+
+
+def _take(rt: Runtime, account: str, mode: str) -> float:
+    delay = rt.redis.eval(_TAKE, 1, f"holdfast:budget:{account}:{mode}", str(1000 / PER_SECOND), str(_BURST_MS))
+    return float(delay) / 1000

@@ -1,0 +1,143 @@
+"""Understanding what Stripe told: draining a lane of kept events, and reading again what events alone could not settle."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from connect_app import connections, db
+from connect_app.models import Connection
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.account import AccountGateway
+from connect_app.stripe_gateway.answers import Read
+from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
+from jobs import budget, work
+from webhooks import news, projections, store
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+_READS: dict[str, Callable[[AccountGateway, str], Read[projections.Mirrored]]] = {
+    "subscription": lambda account, id: account.subscription(id),  # type: ignore[return-value,dict-item]
+    "customer": lambda account, id: account.customer(id),  # type: ignore[return-value,dict-item]
+    "product": lambda account, id: account.product(id),  # type: ignore[return-value,dict-item]
+    "price": lambda account, id: account.price(id),  # type: ignore[return-value,dict-item]
+    "coupon": lambda account, id: account.coupon(id),  # type: ignore[return-value,dict-item]
+    "invoice": lambda account, id: account.invoice(id),  # type: ignore[return-value,dict-item]
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drained:
+    """One batch: how many events were looked at, and whether some of them wait for another try."""
+
+    events: int
+    stumbled: int
+
+
+def drain(rt: Runtime, claim: work.Claim) -> work.End:
+    """Understand what waits in the lane `claim.row_id`, BATCH events to a transaction."""
+    until = time.monotonic() + rt.settings.holdfast_lease_seconds / 3
+    while True:
+        batch = _drain_batch(rt, claim)
+        if batch.events < BATCH:
+            break
+        if time.monotonic() > until:
+            return work.Again(problem="more is waiting", after=timedelta(0))
+    if batch.stumbled:
+        return work.Again(problem=f"{batch.stumbled} events could not be understood", after=work.backoff(claim.attempts, cap=10))
+    return work.Done()
+
+
+def _drain_batch(rt: Runtime, claim: work.Claim) -> _Drained:
+    with rt.transaction() as session:
+        lane = store.lock(session, claim.row_id)
+        waiting = store.take(session, lane.id, BATCH) if lane else []
+        stumbled = 0
+        if lane and waiting:
+            stumbled = _understand(session, lane, waiting, rt.now())
+        # The fence comes last here: deliveries that arrive meanwhile ask for this very work row and must not wait for the whole batch.
+        claim.fence(session)
+    return _Drained(events=len(waiting), stumbled=stumbled)
+
+
+def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting], now: datetime) -> int:
+    home = connections.locate(session, lane.account, lane.mode)
+    if home is None:
+        # The platform's own news has no account and concerns no tenant; an account's waits for its connection.
+        state = "waiting_for_account" if lane.account else "ignored"
+        store.settle(session, [event.id for event in waiting], state, now)
+        return 0
+    db.tenant(session, home.workspace_id)
+    connection = connections.by_id(session, home.connection_id)
+    if connection is None:
+        raise LookupError(f"account {lane.account} leads to no connection")
+    end = news.project(session, connection, waiting, now)
+    store.settle(session, end.done, "done", now)
+    store.settle(session, end.ignored, "ignored", now)
+    again = 0
+    for event_id, problem in end.problems.items():
+        will_be_tried = store.stumble(session, lane.id, event_id, problem, now)
+        again += will_be_tried
+        log.warning("webhook.not_understood", event=event_id, problem=problem, will_be_tried=will_be_tried)
+    return again
+
+
+def refetch(rt: Runtime, claim: work.Claim) -> work.End:
+    """Read one object (`connection/kind/id`) from its account and keep what is there."""
+    connection_id, kind, id = claim.row_id.split("/", 2)
+    with rt.transaction(claim.tenant) as session:
+        connection = connections.by_id(session, connection_id)
+    if connection is None or connection.state != "connected":
+        return work.Done()  # a reconnect reads everything in again
+    later = budget.reserve(rt, connection.account, connection.mode, claim.id)
+    if later is not None:
+        return work.Again(problem="waiting for the account's rate budget", after=later)
+    account = rt.stripe(connection.mode).account(connection.account)
+    read: Read[projections.Mirrored] | None = None
+    try:
+        read = _READS[kind](account, id)
+    except Missing:
+        pass
+    except AccessLost as loss:
+        return _access_lost(rt, claim, connection, loss)
+    except Transient as failure:
+        return work.Again(problem=str(failure))
+    except Refused as refusal:
+        return work.GiveUp(problem=str(refusal))
+    with rt.transaction(claim.tenant) as session:
+        is_settled = _keep(session, connection, kind, id, read, rt.now())
+        # Last here too: a drain holds the object's row before it wants this work row.
+        claim.fence(session)
+    if not is_settled:
+        # Something else was kept in the very second of this read: only a later one can tell which came last.
+        return work.Again(problem="read in the same second as other news", after=timedelta(seconds=1))
+    return work.Done()
+
+
+def _keep(session: Session, connection: Connection, kind: str, id: str, read: Read[projections.Mirrored] | None, now: datetime) -> bool:
+    place = connection.workspace_id, connection.id
+    if read is None:
+        return projections.mark_deleted(session, *place, kind, id, now.astimezone(UTC).replace(microsecond=0))
+    is_deleted = bool(getattr(read.value, "is_deleted", False))
+    row = projections.row(kind, read.value.raw, read.as_of, is_deleted=is_deleted)
+    return not projections.apply(session, *place, [row])
+
+
+def refetch_given_up(rt: Runtime, claim: work.Claim, problem: str) -> None:
+    """The mirror keeps what it has; the next news of the object asks again."""
+    log.error("refetch.given_up", object=claim.row_id, workspace=claim.workspace_id, problem=problem, at=rt.now().isoformat())
+
+
+def _access_lost(rt: Runtime, claim: work.Claim, connection: Connection, loss: AccessLost) -> work.End:
+    if not loss.is_disconnected:
+        return work.Again(problem=str(loss))
+    with rt.transaction(claim.tenant) as session:
+        claim.fence(session)
+        actor = f"stripe:{connection.account}"
+        connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=actor)
+    return work.Done()

@@ -1,0 +1,191 @@
+"""An event from its signed bytes: first its envelope, to be kept by; later what it says, and about which object."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from connect_app.stripe_gateway import objects
+from connect_app.stripe_gateway.gateway import API_VERSION
+
+# Payloads from this version on are understood as they are (SPEC W4).
+OLDEST_VERSION = "2020-03-02"
+DEAUTHORIZED = "account.application.deauthorized"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_WORD = re.compile(r"[!-~]{1,255}")
+_LAST_SECOND = 253_402_300_799
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+# What an event of a type is about, when its object is one that we mirror: by the longest prefix of the type.
+_MIRRORED = {
+    "customer.subscription.": "subscription",
+    "customer.": "customer",
+    "product.": "product",
+    "price.": "price",
+    "coupon.": "coupon",
+    "invoice.": "invoice",
+}
+# News about something that shows in a subscription without being one: its object names the subscription to read again.
+_ABOUT_A_SUBSCRIPTION = ("customer.discount.", "subscription_schedule.")
+# `customer.` is also the first word of these, which are about objects that we do not keep.
+_NOT_MIRRORED = ("customer.source.", "customer.tax_id.", "customer.bank_account.", "customer.card.", "customer.entitlements.")
+
+
+class NotAnEvent(ValueError):
+    """Signed, and still no event: nothing that could be kept under an id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What an event is kept by. `account` is '' for the platform's own; `api_version` is '' where the event names none."""
+
+    id: str
+    account: str
+    livemode: bool
+    type: str
+    api_version: str
+    created_at: datetime
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state of a mirrored object after a change: `kind` is Stripe's name for it, `raw` is storable JSON."""
+
+    kind: str
+    id: str
+    is_deleted: bool
+    raw: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Something changed about an object: it has to be read again to know what."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deauthorized:
+    """The account has cut us off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalChanged:
+    """A configuration of Stripe's billing portal changed: whether customers can cancel there must be looked at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """News of a type that means nothing to us."""
+
+
+Meaning = Snapshot | Trigger | Deauthorized | PortalChanged | Unknown
+
+
+def envelope(raw: bytes) -> Envelope:
+    """The envelope of an event's bytes. Raises NotAnEvent, whatever the bytes are."""
+    event = _parse(raw)
+    if event.get("object", "event") != "event":
+        raise NotAnEvent("the body is no event")
+    created, livemode, account, version = (event.get(key) for key in ("created", "livemode", "account", "api_version"))
+    if not isinstance(created, int) or isinstance(created, bool) or not 0 <= created <= _LAST_SECOND:
+        raise NotAnEvent("created is not a time in seconds")
+    if not isinstance(livemode, bool):
+        raise NotAnEvent("livemode is not true or false")
+    return Envelope(
+        id=_word(event, "id", _ID),
+        account=_word(event, "account", _ID) if account else "",
+        livemode=livemode,
+        type=_word(event, "type", _WORD),
+        api_version=_word(event, "api_version", _WORD) if version else "",
+        created_at=datetime.fromtimestamp(created, UTC),
+        raw=raw,
+    )
+
+
+def is_expected(api_version: str) -> bool:
+    """Whether payloads of this version are ones we know the shape of: not from before 2020-03-02, not from after our own."""
+    day = api_version.partition(".")[0]
+    return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", day)) and OLDEST_VERSION <= day <= API_VERSION.partition(".")[0]
+
+
+def understand(type: str, raw: bytes) -> Meaning:
+    """What an event of this type says. Raises objects.Malformed (or another ValueError) when it should say something and does not."""
+    if type == DEAUTHORIZED:
+        return Deauthorized()
+    if type.startswith("billing_portal.configuration."):
+        return PortalChanged()
+    if type.startswith(_ABOUT_A_SUBSCRIPTION):
+        subject = _subject(raw)
+        if subject.raw.get("subscription") is None:
+            return Unknown()
+        return Trigger(kind="subscription", id=identity(subject.reference("subscription"), subject, "subscription"))
+    kind = None if type.startswith(_NOT_MIRRORED) else next((name for start, name in _MIRRORED.items() if type.startswith(start)), None)
+    if kind is None or type == "invoice.upcoming":  # an upcoming invoice has no id yet
+        return Unknown()
+    subject = _subject(raw)
+    if subject.maybe_text("object") not in (None, kind):
+        raise subject.wrong("object", f"expected {kind} in an event of type {type}")
+    is_deleted = subject.flag("deleted", default=False) or (type == f"{kind}.deleted")
+    return Snapshot(kind=kind, id=identity(subject.name(), subject, "id"), is_deleted=is_deleted, raw=subject.raw)
+
+
+def identity(value: str, shape: objects.Shape, key: str) -> str:
+    """`value` if it could be an id in an index and in a URL, else Malformed: owners choose the ids of their coupons and products."""
+    if len(value) > 255 or not value.isprintable():
+        raise shape.wrong(key, "not an id")
+    return value
+
+
+def storable(value: object) -> object:
+    """`value` with what PostgreSQL's text cannot hold (NUL, lone surrogates) replaced by �."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {str(storable(key)): storable(entry) for key, entry in value.items()}
+    return [storable(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _subject(raw: bytes) -> objects.Shape:
+    event = _parse(raw)
+    # Rare enough to look before walking the whole event.
+    if b"\\u0000" in raw or b"\\ud" in raw or b"\\uD" in raw:
+        event = {key: storable(value) for key, value in event.items()}
+    data = objects.Shape(event).maybe_part("data")
+    subject = data.maybe_part("object") if data else None
+    if subject is None:
+        raise objects.Malformed("data.object", "missing")
+    return objects.Shape(subject.raw)
+
+
+def _parse(raw: bytes) -> Mapping[str, object]:
+    """JSON as Stripe writes it: UTF-8 and nothing else, every key once, no NaN, no depth that ends the interpreter's patience."""
+    try:
+        # json.loads guesses UTF-16 and UTF-32 from bytes, which is why it gets text.
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as problem:
+        raise NotAnEvent("the body is not JSON as Stripe writes it") from problem
+    if not isinstance(value, dict):
+        raise NotAnEvent("the body is not a JSON object")
+    return value
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _word(event: Mapping[str, object], key: str, grammar: re.Pattern[str]) -> str:
+    value = event.get(key)
+    if not isinstance(value, str) or not grammar.fullmatch(value):
+        raise NotAnEvent(f"{key} is not what Stripe would put there")
+    return value

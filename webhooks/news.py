@@ -1,0 +1,124 @@
+"""What a lane's events mean for its connection: the mirror, what must be read again, and the connection itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from connect_app import connections
+from connect_app.models import Connection
+from connect_app.stripe_gateway import objects
+from jobs import queues
+from webhooks import events, projections
+from webhooks.store import Waiting
+
+# PostgreSQL's classes of errors that pass: connection, rollback (deadlock), resources, locks, operator's intervention.
+_PASSING = ("08", "40", "53", "55", "57")
+
+
+@dataclass(slots=True, kw_only=True)
+class Understood:
+    """How a batch ended: ids of events that changed something, that meant nothing to us, and that could not be understood, with why."""
+
+    done: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """One event that was understood; `row` is what it shows of a mirrored object."""
+
+    event: Waiting
+    meaning: events.Meaning
+    row: projections.Row | None
+
+
+def project(session: Session, connection: Connection, waiting: Sequence[Waiting], now: datetime) -> Understood:
+    """Understand a batch, inside the caller's transaction: together, or one by one when one of them spoils it for the others.
+
+    Raises DBAPIError when the database is at fault and not an event.
+    """
+    end = Understood()
+    told = []
+    for event in waiting:
+        try:
+            one = _read(event)
+        except (ValueError, RecursionError) as problem:
+            end.problems[event.id] = _words(problem)
+            continue
+        told.append(one)
+        (end.ignored if isinstance(one.meaning, events.Unknown) else end.done).append(event.id)
+    if _try(session, connection, told, now) is not None:
+        for one in told:
+            spoiled = _try(session, connection, [one], now)
+            if spoiled is not None:
+                end.problems[one.event.id] = _words(spoiled)
+                end.done.remove(one.event.id)
+    newest = max(waiting, key=lambda event: event.created_at)
+    lag = max(0, round((newest.received_at - newest.created_at).total_seconds() * 1000))
+    connections.heard(session, connection.id, at=newest.received_at, lag_ms=min(lag, 2**31 - 1), api_version=newest.api_version)
+    return end
+
+
+def _read(event: Waiting) -> _Told:
+    meaning = events.understand(event.type, event.raw)
+    if not isinstance(meaning, events.Snapshot):
+        return _Told(event=event, meaning=meaning, row=None)
+    again = events.Trigger(kind=meaning.kind, id=meaning.id)
+    is_expected = events.is_expected(event.api_version)
+    try:
+        row = projections.row(meaning.kind, meaning.raw, event.created_at, is_deleted=meaning.is_deleted)
+    except objects.Malformed:
+        if is_expected:
+            raise
+        # A version from before or after those we know: what the object is now, Stripe will tell in ours.
+        return _Told(event=event, meaning=again, row=None)
+    # An event leaves out which products a coupon is limited to.
+    is_whole = is_expected and (meaning.kind != "coupon" or meaning.is_deleted)
+    return _Told(event=event, meaning=meaning if is_whole else again, row=row)
+
+
+def _try(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> Exception | None:
+    try:
+        with session.begin_nested():
+            _apply(session, connection, told, now)
+    except DBAPIError as problem:
+        state = getattr(problem.orig, "sqlstate", None)
+        if problem.connection_invalidated or state is None or state.startswith(_PASSING):
+            raise
+        return problem
+    except (ValueError, TypeError, LookupError, RecursionError) as problem:
+        return problem
+    return None
+
+
+def _apply(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> None:
+    place = connection.workspace_id, connection.id
+    rows, doubtful = projections.newest(one.row for one in told if one.row is not None)
+    doubtful |= {(row.kind, row.id) for row in projections.apply(session, *place, rows)}
+    doubtful |= {(one.meaning.kind, one.meaning.id) for one in told if isinstance(one.meaning, events.Trigger)}
+    # Last, and sorted: a read that is being recorded holds its object's row and then wants its work row, like us.
+    for kind, id in sorted(doubtful):
+        projections.refetch(session, *place, kind, id, due_at=now)
+    for one in told:
+        if isinstance(one.meaning, events.Deauthorized):
+            _deauthorized(session, connection, one.event, now)
+    if any(isinstance(one.meaning, events.PortalChanged) for one in told):
+        queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=now)
+
+
+def _deauthorized(session: Session, connection: Connection, event: Waiting, now: datetime) -> None:
+    """The end counts when it is newer than the connection; else it is about an earlier one, or too close to tell: Stripe is asked."""
+    if event.created_at > connection.connected_at:
+        actor = f"stripe:{connection.account}"
+        connections.lost(session, connection.workspace_id, connection.id, at=now, reason="deauthorized", actor=actor)
+    else:
+        queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=now)
+
+
+def _words(problem: Exception) -> str:
+    text = str(getattr(problem, "orig", None) or problem)
+    return f"{type(problem).__name__}: {text}"[:500]

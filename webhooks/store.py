@@ -1,0 +1,187 @@
+"""Events as they are kept: one row per id with the signed bytes, and what each lane (account, mode) has still to understand."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from connect_app.models import WebhookEvent, WebhookLane, WebhookPending
+from connect_app.modes import Mode
+from jobs import queues
+from webhooks.events import Envelope
+
+# Tries before an event that cannot be understood is put aside.
+ATTEMPTS = 5
+
+# One statement keeps a whole batch. Inserted in the order of their ids, so that two batches with the same events never wait in a circle;
+# queued in the order in which they came. %b: arrays of bytes as text would cost ten times as much.
+_KEEP = """
+with given as (
+  select * from unnest(%(id)b::text[], %(lane)b::text[], %(account)b::text[], %(livemode)b::bool[], %(type)b::text[],
+    %(api_version)b::text[], %(created_at)b::timestamptz[], %(raw)b::bytea[])
+    with ordinality as g(id, lane, account, livemode, type, api_version, created_at, raw, place)
+), kept as (
+  insert into webhook_events (id, account, livemode, type, api_version, created_at, received_at, raw, state)
+  select id, account, livemode, type, api_version, created_at, %(now)b::timestamptz, raw, 'pending' from given order by id
+  on conflict (id) do nothing returning id
+), lanes as (
+  insert into webhook_lanes (id, account, livemode)
+  select distinct lane, account, livemode from given join kept using (id) order by lane
+  on conflict (id) do nothing
+), queued as (
+  insert into webhook_pending (event_id, lane_id) select id, lane from given join kept using (id) order by place returning lane_id
+)
+select lane_id, count(*) from queued group by lane_id order by lane_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A kept event that a lane has still to understand."""
+
+    id: str
+    type: str
+    api_version: str
+    created_at: datetime
+    received_at: datetime
+    attempts: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The events of one account in one mode; account '' is the platform itself."""
+
+    id: str
+    account: str
+    mode: Mode
+
+
+def lane_id(account: str, livemode: bool) -> str:
+    """A lane's id says whose it is, so that it never has to be looked up."""
+    return f"{account}/{Mode.of(livemode)}"
+
+
+def keep(session: Session, envelopes: Sequence[Envelope], now: datetime) -> int:
+    """Keep what is new among `envelopes` and ask for their lanes to be drained; gives how many were new. Durable once committed."""
+    unique = list({envelope.id: envelope for envelope in reversed(envelopes)}.values())[::-1]
+    values = {
+        "id": [envelope.id for envelope in unique],
+        "lane": [lane_id(envelope.account, envelope.livemode) for envelope in unique],
+        "account": [envelope.account for envelope in unique],
+        "livemode": [envelope.livemode for envelope in unique],
+        "type": [envelope.type for envelope in unique],
+        "api_version": [envelope.api_version for envelope in unique],
+        "created_at": [envelope.created_at for envelope in unique],
+        "raw": [envelope.raw for envelope in unique],
+        "now": now,
+    }
+    lanes = session.connection().exec_driver_sql(_KEEP, values).all()
+    for lane, _ in lanes:
+        _ask(session, lane, now)
+    return sum(count for _, count in lanes)
+
+
+def lane_work(session: Session, account: str, mode: str, now: datetime) -> None:
+    """Ask for this account's lane to be drained."""
+    _ask(session, lane_id(account, mode == Mode.LIVE), now)
+
+
+def release_waiting(session: Session, account: str, mode: str, now: datetime) -> int:
+    """The account has just been connected, in this transaction: what was kept for it before is now to be understood."""
+    livemode = mode == Mode.LIVE
+    lane = lane_id(account, livemode)
+    session.execute(insert(WebhookLane).values(id=lane, account=account, livemode=livemode).on_conflict_do_nothing())
+    # A drain that found no connection holds the lane until it has put its events aside: wait for it, or they would be missed.
+    lock(session, lane)
+    waiting = WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "waiting_for_account"
+    return _requeue(session, lane, session.execute(select(WebhookEvent.id).where(*waiting)).scalars().all(), now)
+
+
+def lock(session: Session, lane: str) -> Lane | None:
+    """The lane, held until the transaction ends."""
+    row = session.execute(select(WebhookLane).where(WebhookLane.id == lane).with_for_update()).scalar_one_or_none()
+    return None if row is None else Lane(id=row.id, account=row.account, mode=Mode.of(row.livemode))
+
+
+def take(session: Session, lane: str, limit: int) -> list[Waiting]:
+    """The oldest events the lane has still to understand."""
+    columns = (getattr(WebhookEvent, name) for name in Waiting.__dataclass_fields__)
+    rows = session.execute(
+        select(*columns)
+        .join(WebhookPending, WebhookPending.event_id == WebhookEvent.id)
+        .where(WebhookPending.lane_id == lane)
+        .order_by(WebhookPending.position)
+        .limit(limit)
+    )
+    return [Waiting(**row._mapping) for row in rows]
+
+
+def settle(session: Session, event_ids: Collection[str], state: str, now: datetime) -> None:
+    """These events are over: `done`, `ignored` or `waiting_for_account`."""
+    if event_ids:
+        session.execute(delete(WebhookPending).where(WebhookPending.event_id.in_(event_ids)))
+        values = {"state": state, "settled_at": now, "error": None}
+        session.execute(update(WebhookEvent).where(WebhookEvent.id.in_(event_ids)).values(**values))
+
+
+def stumble(session: Session, lane: str, event_id: str, problem: str, now: datetime) -> bool:
+    """This event could not be understood: back to the end of its lane, or `failed` after ATTEMPTS tries. Whether it will be tried again."""
+    event = update(WebhookEvent).where(WebhookEvent.id == event_id)
+    attempts = session.execute(event.values(attempts=WebhookEvent.attempts + 1, error=problem[:500]).returning(WebhookEvent.attempts))
+    session.execute(delete(WebhookPending).where(WebhookPending.event_id == event_id))
+    if attempts.scalar_one() >= ATTEMPTS:
+        session.execute(event.values(state="failed", settled_at=now))
+        return False
+    session.execute(insert(WebhookPending).values(event_id=event_id, lane_id=lane))
+    return True
+
+
+def replay(session: Session, event_id: str, now: datetime) -> bool:
+    """Understand one event once more, whatever became of it. False where there is no such event."""
+    event = session.get(WebhookEvent, event_id)
+    if event is None:
+        return False
+    _requeue(session, lane_id(event.account, event.livemode), [event_id], now)
+    return True
+
+
+def replay_failed(session: Session, account: str, livemode: bool, now: datetime) -> int:
+    """Understand all failed events of an account and mode once more; gives how many."""
+    failed = WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed"
+    return _requeue(session, lane_id(account, livemode), session.execute(select(WebhookEvent.id).where(*failed)).scalars().all(), now)
+
+
+def failed(session: Session, account: str, livemode: bool, limit: int = 100) -> Sequence[WebhookEvent]:
+    """The events of an account that were put aside, newest first."""
+    found = select(WebhookEvent).where(WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed")
+    return session.execute(found.order_by(WebhookEvent.received_at.desc()).limit(limit)).scalars().all()
+
+
+def is_empty(session: Session, lane: str) -> bool:
+    """Whether the lane has nothing left to understand."""
+    return not session.execute(text("select exists(select 1 from webhook_pending where lane_id = :lane)"), {"lane": lane}).scalar_one()
+
+
+def _requeue(session: Session, lane: str, event_ids: Iterable[str], now: datetime) -> int:
+    wanted = sorted(event_ids)
+    if not wanted:
+        return 0
+    fresh = {"state": "pending", "attempts": 0, "error": None, "settled_at": None}
+    session.execute(update(WebhookEvent).where(WebhookEvent.id.in_(wanted)).values(**fresh))
+    queue = insert(WebhookPending).from_select(
+        ["event_id", "lane_id"],
+        select(WebhookEvent.id, text(":lane").bindparams(lane=lane))
+        .where(WebhookEvent.id.in_(wanted))
+        .order_by(WebhookEvent.created_at, WebhookEvent.id),
+    )
+    session.execute(queue.on_conflict_do_nothing(index_elements=[WebhookPending.event_id]))
+    _ask(session, lane, now)
+    return len(wanted)
+
+
+def _ask(session: Session, lane: str, now: datetime) -> None:
+    queues.enqueue(session, "drain", lane, None, due_at=now)
