@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from connect_app import audit, connections, ids
@@ -70,7 +71,9 @@ def link_or_relink(session: Session, workspace_id: str, *, account: Account, mod
         connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, by=by)
         return Linked(connection_id=connection_id, is_again=False)
     if known.account != account.id:
-        raise AnotherAccount(known.account_name)
+        _make_room(session, known)
+        connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, by=by)
+        return Linked(connection_id=connection_id, is_again=False)
     # Even a connection that never broke gets a new time: a deauthorization sent before this round trip is news of the past.
     session.execute(
         update(Connection)
@@ -97,6 +100,11 @@ def link_or_relink(session: Session, workspace_id: str, *, account: Account, mod
     return Linked(connection_id=known.id, is_again=True)
 
 
+def authorized_again(session: Session, connection_id: str, *, scope: str, now: datetime) -> None:
+    """A connection that stands was authorized once more: a deauthorization from before this moment no longer counts."""
+    session.execute(update(Connection).where(Connection.id == connection_id).values(connected_at=now, scope=scope))
+
+
 def disconnect(session: Session, workspace_id: str, mode: str, *, now: datetime, by: str) -> bool:
     """End the connection here and ask for it to be ended at Stripe, in one transaction. False when there was none to end."""
     connection = connections.of_mode(session, workspace_id, mode)
@@ -119,6 +127,21 @@ def _described(account: Account) -> dict[str, Any]:
         "country": account.country,
         "currency": account.default_currency,
     }
+
+
+def _make_room(session: Session, known: Connection) -> None:
+    """Remove a connection that was undone before any customer came through it. Raises AnotherAccount for one that has a history.
+
+    The foreign keys of sessions and links decide, so that a customer who comes in this very moment is not lost.
+    """
+    if known.state == "connected":
+        raise AnotherAccount(known.account_name)
+    try:
+        with session.begin_nested():
+            session.execute(delete(Connection).where(Connection.id == known.id))
+    except IntegrityError:
+        raise AnotherAccount(known.account_name) from None
+    session.expunge(known)
 
 
 def _claim(session: Session, workspace_id: str, connection_id: str, account: str, mode: Mode) -> None:

@@ -45,7 +45,12 @@ def address(text: str) -> str | None:
 
 
 def confirm_owner(session: Session, place: Place, email: str, now: datetime) -> None:
-    """Send the letter whose link makes its reader the workspace's first owner, inside the workspace's transaction."""
+    """Send the letter whose link makes its reader the workspace's first owner, inside the workspace's transaction.
+
+    A letter to another address, sent before, no longer works: that one was a slip.
+    """
+    earlier = delete(Login).where(Login.workspace_id == place.id, Login.purpose == "confirm_owner")
+    session.execute(earlier.where(func.lower(Login.email) != email.lower()))
     _send(
         session,
         place.id,

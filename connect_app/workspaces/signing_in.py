@@ -1,11 +1,11 @@
 """Signing in and out: by emailed link, through Stripe, or by the operator's one-time link."""
 
-from flask import Blueprint, flash, redirect, render_template, request
+from flask import Blueprint, flash, make_response, redirect, render_template, request
 from flask_limiter.util import get_remote_address
 from werkzeug.wrappers import Response
 
 from connect_app import audit, db, limits, runtime
-from connect_app.errors import Gone, InvalidRequest
+from connect_app.errors import Gone
 from connect_app.workspaces import directory, identity, logins, members
 
 blueprint = Blueprint("signin", __name__)
@@ -23,15 +23,7 @@ def _typed_address() -> str:
 @blueprint.get("/sign-in")
 def page() -> str:
     """The ways in; for somebody who is in, where to go."""
-    rt = runtime.current()
-    who = identity.visitor()
-    places: list[directory.Place] = []
-    if who is not None:
-        with rt.transaction() as session:
-            here = directory.by_id(session, who.workspace_id) if who.workspace_id else None
-            places = [here] if here else members.places_of(session, who.user_id or "")
-    is_again = "again" in request.args
-    return render_template("signin/page.html", who=who, places=places, is_again=is_again, modes=rt.settings.modes)
+    return _page(is_again="again" in request.args)
 
 
 @blueprint.post("/sign-in")
@@ -40,9 +32,10 @@ def page() -> str:
 def ask() -> Response:
     """Send a link, if the address is a member's; the answer is the same if it is not."""
     rt = runtime.current()
-    email = logins.address(request.form.get("email", ""))
+    typed = request.form.get("email", "")
+    email = logins.address(typed)
     if email is None:
-        raise InvalidRequest(code="email_invalid", message="That is not an email address.", param="email")
+        return make_response(_page(is_again=True, typed=typed, error="Enter an email address, such as ann@example.com."), 400)
     with rt.transaction() as session:
         logins.sign_in(session, email, rt.now())
     return redirect("/sign-in/sent", 303)
@@ -79,6 +72,18 @@ def sign_out() -> Response:
     identity.leave()
     flash("You are signed out, here and in every other browser.", "ok")
     return redirect("/sign-in", 303)
+
+
+def _page(*, is_again: bool, typed: str | None = None, error: str | None = None) -> str:
+    rt = runtime.current()
+    who = identity.visitor()
+    places: list[directory.Place] = []
+    if who is not None:
+        with rt.transaction() as session:
+            here = directory.by_id(session, who.workspace_id) if who.workspace_id else None
+            places = [here] if here else members.places_of(session, who.user_id or "")
+    given = {"typed": typed, "error": error} if typed is not None else {}
+    return render_template("signin/page.html", who=who, places=places, is_again=is_again, modes=rt.settings.modes, **given)
 
 
 def _enter(token: str) -> Response:
