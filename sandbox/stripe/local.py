@@ -57,7 +57,9 @@ class LocalStripe:
         """What this account holds in this mode."""
         key = (account, livemode)
         if key not in self.worlds:
-            self.worlds[key] = World(account=account, livemode=livemode)
+            made = self.worlds[key] = World(account=account, livemode=livemode)
+            if twin := self.worlds.get((account, not livemode)):
+                made.twin, twin.twin = twin, made
         return self.worlds[key]
 
     def mode_of_client(self, client_id: str) -> bool | None:

@@ -61,6 +61,8 @@ class World:
 
     account: str
     livemode: bool
+    twin: World | None = field(default=None, repr=False)
+    """The same account in the other mode, for a hint when a key of the wrong mode was used."""
     tables: dict[str, dict[str, Obj]] = field(default_factory=dict)
     pending_lines: dict[str, list[Obj]] = field(default_factory=dict)
     """Invoice lines waiting for a subscription's next invoice."""
@@ -97,7 +99,9 @@ class World:
         """The object; raises 404 `resource_missing`."""
         found = self.table(kind).get(id)
         if found is None:
-            raise missing(kind, id, param)
+            this, other = ("live", "test") if self.livemode else ("test", "live")
+            hint = f"; a similar object exists in {other} mode, but a {this} mode key was used to make this request."
+            raise missing(kind, id, param, hint if self.twin and self.twin.find(kind, id) else "")
         return found
 
     def all(self, kind: str, **having: Any) -> Iterator[Obj]:

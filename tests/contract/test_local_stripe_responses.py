@@ -1,0 +1,128 @@
+"""Every answer of the local Stripe, on every route, before and after changes, is one that Stripe could have given."""
+
+import json
+from typing import Any
+
+from sandbox.stripe import routes
+from tests.contract import checks
+from tests.contract.conftest import Shop
+
+DAY = 86400
+
+
+def call(shop: Shop, method: str, path: str, form: dict[str, str] | None = None) -> Any:
+    reply = shop.ask(method, path, form)
+    assert reply.status == 200, reply.body
+    body = json.loads(reply.body)
+    checks.check_response(body)
+    return body
+
+
+def test_every_route_answers_as_stripe_would(shop: Shop) -> None:
+    visited: set[str] = set()
+
+    def ask(method: str, path: str, form: dict[str, str] | None = None) -> Any:
+        found = routes.find(method, path)
+        assert found is not None, path
+        visited.add(f"{method} {found[0].pattern.pattern}")
+        checks.check_form(method, path, "&".join(f"{key}={value}" for key, value in (form or {}).items()))
+        return call(shop, method, path, form)
+
+    ask("GET", "/v1/account")
+    ask("GET", f"/v1/accounts/{shop.account}")
+    product = ask("POST", "/v1/products", {"name": "Backups", "metadata[a]": "b"})["id"]
+    ask("POST", f"/v1/products/{product}", {"description": "Nightly"})
+    ask("GET", f"/v1/products/{product}")
+    ask("GET", "/v1/products", {"active": "true"})
+    form = {"product": product, "currency": "usd", "unit_amount": "700", "recurring[interval]": "month"}
+    price = ask("POST", "/v1/prices", form)["id"]
+    ask("POST", f"/v1/prices/{price}", {"nickname": "Backups"})
+    ask("GET", f"/v1/prices/{price}", {"expand[]": "product"})
+    ask("GET", "/v1/prices", {"product": product, "type": "recurring", "expand[]": "data.product"})
+    coupon = ask("POST", "/v1/coupons", {"percent_off": "12.5", "duration": "forever", "applies_to[products][]": product})["id"]
+    ask("GET", f"/v1/coupons/{coupon}", {"expand[]": "applies_to"})
+    ask("POST", f"/v1/coupons/{coupon}", {"name": "A little"})
+    ask("GET", "/v1/coupons", {"limit": "2"})
+    customer = ask("POST", "/v1/customers", {"email": "ada@mail.example", "name": "Ada"})["id"]
+    ask("POST", f"/v1/customers/{customer}", {"address[country]": "DE", "preferred_locales[]": "de"})
+    ask("GET", f"/v1/customers/{customer}", {"expand[]": "subscriptions"})
+    ask("GET", "/v1/customers", {"email": "ada@mail.example"})
+    card = ask("GET", "/v1/payment_methods", {"type": "card"})["data"][0]["id"]
+    ask("GET", f"/v1/payment_methods/{card}")
+    owner = ask("POST", f"/v1/payment_methods/{card}/attach", {"customer": shop_customer(shop, card)})["customer"]
+    ask("GET", f"/v1/customers/{owner}/payment_methods")
+    form = {"customer": owner, "items[0][price]": price, "discounts[0][coupon]": coupon, "expand[]": "discounts.source.coupon"}
+    subscription = ask("POST", "/v1/subscriptions", form)["id"]
+    form = {"cancel_at_period_end": "true", "cancellation_details[comment]": "bye", "expand[0]": "latest_invoice", "expand[1]": "customer"}
+    ask("POST", f"/v1/subscriptions/{subscription}", form)
+    ask("GET", f"/v1/subscriptions/{subscription}", {"expand[]": "items.data.price.product"})
+    ask("GET", "/v1/subscriptions", {"status": "all", "limit": "100", "expand[]": "data.customer"})
+    ask("DELETE", f"/v1/subscriptions/{subscription}", {"invoice_now": "true", "prorate": "true"})
+    invoice = ask("GET", "/v1/invoices", {"subscription": subscription})["data"][0]["id"]
+    ask("GET", f"/v1/invoices/{invoice}", {"expand[]": "customer"})
+    schedule = shop.local.world(shop.account, False).get("subscription", shop.subscription("scheduled"))["schedule"]
+    ask("GET", f"/v1/subscription_schedules/{schedule}", {"expand[]": "subscription"})
+    configuration = ask("GET", "/v1/billing_portal/configurations", {"active": "true"})["data"][0]["id"]
+    ask("POST", f"/v1/billing_portal/configurations/{configuration}", {"features[subscription_cancel][enabled]": "false"})
+    ask("GET", f"/v1/billing_portal/configurations/{configuration}")
+    ask("POST", "/v1/billing_portal/configurations", {"features[invoice_history][enabled]": "true"})
+    back = "https://shop.example/back"
+    form = {"flow_data[type]": "payment_method_update", "flow_data[after_completion][type]": "redirect"}
+    form |= {"flow_data[after_completion][redirect][return_url]": back, "customer": owner, "return_url": back}
+    ask("POST", "/v1/billing_portal/sessions", form)
+    endpoint = ask("POST", "/v1/webhook_endpoints", {"url": "https://shop.example/hook", "enabled_events[]": "*"})["id"]
+    ask("POST", f"/v1/webhook_endpoints/{endpoint}", {"disabled": "true"})
+    ask("GET", f"/v1/webhook_endpoints/{endpoint}")
+    ask("GET", "/v1/webhook_endpoints")
+    event = ask("GET", "/v1/events", {"types[]": "customer.subscription.*"})["data"][0]["id"]
+    ask("GET", f"/v1/events/{event}")
+    ask("DELETE", f"/v1/webhook_endpoints/{endpoint}")
+    ask("DELETE", f"/v1/coupons/{coupon}")
+    ask("DELETE", f"/v1/customers/{customer}")
+    ask("GET", f"/v1/customers/{customer}")
+    assert visited == {f"{route.method} {route.pattern.pattern}" for route in routes.ROUTES}
+
+
+def shop_customer(shop: Shop, card: str) -> str:
+    return str(shop.local.world(shop.account, False).get("payment_method", card)["customer"])
+
+
+def assert_world_is_true_to_stripe(shop: Shop) -> None:
+    for world in shop.local.worlds.values():
+        for kind, table in world.tables.items():
+            for obj in table.values():
+                assert not (problems := checks.response_problems(obj)), (kind, problems)
+    for account in shop.local.accounts.values():
+        checks.check_response(account)
+
+
+def test_every_seeded_object_is_one_of_stripes(shop: Shop) -> None:
+    assert_world_is_true_to_stripe(shop)
+
+
+def test_a_year_of_changes_leaves_only_objects_of_stripes(shop: Shop) -> None:
+    update = shop.client.v1.subscriptions.update
+    monthly, yearly, trialing = (shop.subscription(shape) for shape in ("monthly", "yearly", "trialing"))
+    world = shop.local.world(shop.account, False)
+    prices = {price["nickname"]: price["id"] for price in world.all("price")}
+    now = shop.local.clock.now()
+    update(monthly, {"discounts": [{"coupon": "STAY20"}, {"coupon": "TENBACK"}]}, shop.here)
+    update(monthly, {"pause_collection": {"behavior": "mark_uncollectible", "resumes_at": now + 40 * DAY}}, shop.here)
+    item = world.get("subscription", yearly)["items"]["data"][0]["id"]
+    update(yearly, {"items": [{"id": item, "price": prices["Pro monthly"]}]}, shop.here)
+    update(trialing, {"trial_end": now + 30 * DAY, "proration_behavior": "none"}, shop.here)
+    update(shop.subscription("multi_item"), {"trial_end": now + 60 * DAY}, shop.here)
+    for _ in range(13):
+        shop.local.clock.advance(30 * DAY)
+    assert_world_is_true_to_stripe(shop)
+    told = {event["type"] for event in shop.local.events(shop.account)}
+    assert told >= {
+        "customer.subscription.trial_will_end",
+        "customer.subscription.deleted",
+        "customer.discount.deleted",
+        "invoice.paid",
+        "invoice.payment_failed",
+        "invoice.voided",
+        "invoice.marked_uncollectible",
+        "subscription_schedule.released",
+    }
