@@ -15,7 +15,8 @@ __all__ = ["Place", "admin_link", "by_slug", "register"]
 
 def register(app: "Flask", _rt: "Runtime") -> None:
     """Hang signing in, and knowing who is signed in, on `app`."""
-    from connect_app.workspaces import identity, signing_in
+    import connect_app.workspaces.identity as identity
+    import connect_app.workspaces.signing_in as signing_in
 
     identity.install(app)
     app.register_blueprint(signing_in.blueprint)
