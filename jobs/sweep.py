@@ -42,8 +42,8 @@ def tick(rt: Runtime, queue: str) -> None:
 
 
 def _due(rt: Runtime) -> list[tuple[str, str]]:
-    # One sweep at a time rings. The lock ends with its own transaction, not with the pooled connection, and nothing is held while ringing.
+    # One sweep at a time chooses. The lock ends with its own transaction, not with the pooled connection; nothing is held while ringing.
     with rt.transaction() as session:
         if not session.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one():
             return []
-    return [due for name in queues.QUEUES for due in work.due_now(rt, name, limit=_BATCH, waiting=1)]
+        return [due for name in queues.QUEUES for due in work.due(session, rt.now(), name, limit=_BATCH, waiting=1)]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import text
@@ -192,9 +192,8 @@ def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
     """Do what is due in this process, one row after the other; gives how many were done. What works when Redis is away."""
     done = 0
     while done < limit:
-        due = due_now(rt, queue, limit=50)
         ended = 0
-        for work_id, _ in due:
+        for work_id, _ in due_now(rt, queue, limit=50):
             with suppress(Exception):
                 ended += perform(rt, work_id) is not None
         done += ended
@@ -204,14 +203,19 @@ def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
 
 
 def due_now(rt: Runtime, queue: str | None = None, *, limit: int, waiting: float = 0) -> list[tuple[str, str]]:
-    """(work id, queue) of what has been due for `waiting` seconds and is in nobody's hands, longest due first."""
+    """What `due` gives, in a transaction of its own."""
     with rt.transaction() as session:
-        rows = session.execute(
-            text(
-                "select id, queue from work where gave_up_at is null and due_at <= :by"
-                " and (lease_until is null or lease_until < clock_timestamp())"
-                " and (cast(:queue as text) is null or queue = :queue) order by due_at limit :limit"
-            ),
-            {"by": rt.now() - timedelta(seconds=waiting), "queue": queue, "limit": limit},
-        )
-        return [(row.id, row.queue) for row in rows]
+        return due(session, rt.now(), queue, limit=limit, waiting=waiting)
+
+
+def due(session: Session, now: datetime, queue: str | None = None, *, limit: int, waiting: float = 0) -> list[tuple[str, str]]:
+    """(work id, queue) of what has been due for `waiting` seconds and is in nobody's hands, longest due first."""
+    rows = session.execute(
+        text(
+            "select id, queue from work where gave_up_at is null and due_at <= :by"
+            " and (lease_until is null or lease_until < clock_timestamp())"
+            " and (cast(:queue as text) is null or queue = :queue) order by due_at limit :limit"
+        ),
+        {"by": now - timedelta(seconds=waiting), "queue": queue, "limit": limit},
+    )
+    return [(row.id, row.queue) for row in rows]

@@ -185,7 +185,6 @@ class _Course:
             "before": dict(read.value.raw),
         }
         with self._writing() as session:
-            settlement.mirrored(session, self.action, read)
             self.action = ledger.move(
                 session, self.action, "prechecked", now, call=kept, generation=generation, due_on=read.value.current_period_end
             )

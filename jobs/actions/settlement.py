@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -15,6 +16,9 @@ from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
 from jobs import letters, plans, receipts
 from jobs.actions import ledger
+from webhooks import projections
+
+log = structlog.get_logger()
 
 # What a verified action makes of its session: state and how, by SPEC section 11.
 _OUTCOMES = {"cancel": ("canceled", None), "discount": ("watch", "offer"), "undo_cancel": ("watch", "undone")}
@@ -33,6 +37,12 @@ def kept_call(action: Action) -> Call | None:
 
 def mirrored(session: Session, action: Action, read: Read[Subscription]) -> None:
     """What was just read of the subscription is news for the mirror, too."""
+    if action.connection_id is None:
+        return
+    try:
+        projections.apply_read(session, action.workspace_id, action.connection_id, read.value, read.as_of)
+    except ValueError:  # what the mirror cannot hold is no reason to leave the customer waiting
+        log.warning("action.not_mirrored", exc_info=True)
 
 
 def verified(session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime) -> Action:

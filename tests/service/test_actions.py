@@ -1,0 +1,507 @@
+"""An action goes from a wish to its proof on Stripe, whole and once; or says truthfully why it did not."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connect_app import config
+from connect_app.stripe_gateway.calls import Call
+from jobs import actions, work
+from sandbox.stripe.local import LocalStripe
+from sandbox.stripe.sdk import CallerKilled
+from tests import make
+from tests.conftest import Servers
+from tests.service import ledgers
+from tests.service.ledgers import Stage
+
+
+@pytest.fixture
+def stage(servers: Servers, local: LocalStripe) -> Iterator[Stage]:
+    settings = config.load({**make.environ(local), "DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url})
+    with ledgers.stage(settings, local) as opened:
+        opened.client.before.append(ledgers.held_open(opened))
+        yield opened
+
+
+def subscription(stage: Stage, shape: str = "monthly") -> str:
+    return stage.shapes[shape][1]
+
+
+# From queued to verified.
+
+
+def test_a_cancel_is_written_once_read_back_and_proven(stage: Stage) -> None:
+    action = stage.ask("monthly", "cancel")
+    done = stage.run(action)
+    sub = stage.stripe_says(subscription(stage))
+    assert (done.state, done.code, done.generation) == ("verified", None, 1)
+    assert stage.effects(sub["id"]) == ["cancel_at_period_end"]
+    assert sub["cancel_at_period_end"] is True
+    assert sub["metadata"]["holdfast_action"] == action.id
+    assert sub["cancellation_details"]["feedback"] == "too_expensive"
+    assert sub["cancellation_details"]["comment"] == "Too dear for me."
+    receipt = stage.receipt(action)
+    ends_at = datetime.fromtimestamp(sub["items"]["data"][0]["current_period_end"], UTC)
+    assert (receipt.effective_at, receipt.next_charge_at) == (ends_at, None)
+    assert (receipt.before["cancel_at_period_end"], receipt.after["cancel_at_period_end"]) == (False, True)
+    assert stage.outcome(action) == ("canceled", None)
+    assert [(attempt.step, attempt.problem) for attempt in stage.attempts(action)] == [
+        ("precheck", None), ("write", None), ("read_back", None)
+    ]  # fmt: skip
+    assert all(attempt.stripe_request_id for attempt in stage.attempts(action))
+    assert done.stripe_request_id == stage.attempts(action)[1].stripe_request_id
+    assert stage.facts(action) == ["action.queued", "action.applied", "action.verified"]
+    assert stage.work_rows() == []
+
+
+def test_the_key_and_the_call_are_committed_before_the_first_write(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    seen: list[tuple[str, str, object]] = []
+
+    def look(method: str, _url: str) -> None:
+        if method == "post":
+            kept = stage.now(action)
+            assert kept.call is not None
+            seen.append((kept.state, kept.call["key"], kept.call["params"]["discounts"]))
+
+    stage.client.before.append(look)
+    stage.run(action)
+    assert seen == [("prechecked", f"hf:{stage.workspace_id}:{action.id}:1", [{"coupon": "STAY20"}])]
+    assert stage.writes()[0]["idempotency_key"] == seen[0][1]
+
+
+def test_a_discount_joins_those_that_are_there(stage: Stage) -> None:
+    before = stage.change(subscription(stage), discounts=[{"coupon": "LOYAL15"}])["discounts"]
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    after = stage.stripe_says(subscription(stage))["discounts"]
+    assert after[:1] == before
+    assert len(after) == 2
+    assert stage.effects(subscription(stage)) == ["discount"]
+    assert [discount["coupon"] for discount in stage.receipt(action).after["discounts"]] == ["LOYAL15", "STAY20"]
+    assert stage.outcome(action) == ("watch", "offer")
+
+
+def test_accepting_an_offer_takes_back_a_scheduled_cancellation_in_the_same_call(stage: Stage) -> None:
+    earlier = stage.ask("monthly", "cancel")
+    stage.run(earlier)
+    assert stage.outcome(earlier) == ("canceled", None)
+    stage.later(minutes=1)
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    sub = stage.stripe_says(subscription(stage))
+    assert (sub["cancel_at_period_end"], sub["cancel_at"], len(sub["discounts"])) == (False, None, 1)
+    assert len(stage.writes()) == 2
+    assert stage.outcome(earlier) == ("watch", "undone")
+
+
+@pytest.mark.parametrize("how", [{"cancel_at_period_end": True}, {"cancel_at": int(datetime.now(UTC).timestamp()) + 5 * 86400}])
+def test_a_cancellation_is_undone_whichever_field_holds_it(stage: Stage, how: dict[str, object]) -> None:
+    stage.change(subscription(stage), **how)
+    action = stage.ask("monthly", "undo_cancel")
+    assert stage.run(action).state == "verified"
+    sub = stage.stripe_says(subscription(stage))
+    assert (sub["cancel_at_period_end"], sub["cancel_at"]) == (False, None)
+    assert stage.effects(sub["id"]) == ["undo_cancel"]
+    assert stage.outcome(action) == ("watch", "undone")
+
+
+def test_an_undo_from_elsewhere_puts_the_session_that_canceled_back_on_watch(stage: Stage) -> None:
+    earlier = stage.ask("monthly", "cancel")
+    stage.run(earlier)
+    customer, sub = stage.shapes["monthly"]
+    stage.later(minutes=1)
+    with stage.rt.transaction(stage.workspace_id) as session:
+        undo = actions.ask(
+            session, workspace_id=stage.workspace_id, mode="test", connection_id=stage.connection_id, customer=customer,
+            subscription=sub, verb="undo_cancel", intent={}, now=stage.rt.now(),
+        )  # fmt: skip
+    assert stage.run(undo).state == "verified"
+    assert stage.outcome(earlier) == ("watch", "undone")
+
+
+CANCELS = {
+    "monthly": ["cancel_at_period_end"],
+    "yearly": ["cancel_at_period_end"],
+    "trialing": ["cancel_at_period_end"],
+    "past_due": ["cancel_at_period_end"],
+    "already_canceling": [],
+    "paused": ["cancel_at_period_end"],
+    "multi_item": ["cancel_at_period_end"],
+    "two_subscriptions": ["cancel_at_period_end"],
+}
+
+
+@pytest.mark.parametrize("shape", CANCELS)
+def test_every_shape_that_a_direct_call_serves_is_canceled_once(stage: Stage, shape: str) -> None:
+    action = stage.ask(shape, "cancel")
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage, shape)) == CANCELS[shape]
+    assert stage.outcome(action) == ("canceled", None)
+
+
+@pytest.mark.parametrize("shape", ["monthly", "yearly", "trialing", "past_due", "already_canceling", "paused", "multi_item", "scheduled"])
+def test_every_shape_that_a_direct_call_serves_is_discounted_once(stage: Stage, shape: str) -> None:
+    action = stage.ask(shape, "discount")
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage, shape)) == ["discount"]
+    sub = stage.stripe_says(subscription(stage, shape))
+    assert (sub["cancel_at_period_end"], sub["cancel_at"]) == (False, None)
+
+
+def test_a_subscription_that_is_already_canceled_counts_as_done(stage: Stage) -> None:
+    stage.change(subscription(stage), status="canceled")
+    action = stage.ask("monthly", "cancel")
+    assert stage.run(action).state == "verified"
+    assert stage.writes() == []
+    assert stage.receipt(action).after["status"] == "canceled"
+
+
+# What a direct call cannot serve.
+
+
+def test_a_schedule_leaves_the_cancel_to_a_person_and_nothing_is_written(stage: Stage) -> None:
+    action = stage.ask("scheduled", "cancel")
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "managed_by_schedule")
+    assert done.message is not None
+    assert "sub_sched_" in done.message
+    assert done.due_on is not None
+    assert stage.writes() == []
+    assert stage.outcome(action) is None
+    assert stage.facts(action) == ["action.queued", "action.manual"]
+
+
+def test_a_discount_never_revives_a_subscription_that_has_ended(stage: Stage) -> None:
+    stage.change(subscription(stage), status="canceled")
+    action = stage.ask("monthly", "discount")
+    done = stage.run(action)
+    assert (done.state, done.code) == ("failed", "subscription_ended")
+    assert stage.writes() == []
+
+
+def test_a_subscription_canceled_between_plan_and_write_is_not_revived(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+
+    def strike(method: str, _url: str) -> None:
+        if method == "post":
+            stage.change(subscription(stage), status="canceled")
+
+    stage.client.before.append(strike)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("failed", "subscription_ended")
+    assert stage.stripe_says(subscription(stage))["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("coupon", "code"),
+    [
+        ("GONE", "coupon_gone"),
+        ("SPRING", "coupon_expired"),
+        ("EURO5", "coupon_currency"),
+        ("ARCHIVE30", "coupon_not_applicable"),
+    ],
+)
+def test_a_coupon_that_does_not_fit_is_left_to_a_person(stage: Stage, coupon: str, code: str) -> None:
+    action = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": coupon, "headline": "Less"})
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", code)
+    assert stage.writes() == []
+
+
+def test_a_coupon_redeemed_as_often_as_it_may_is_left_to_a_person(stage: Stage) -> None:
+    stage.change("LOYAL15", max_redemptions=1, times_redeemed=1)
+    done = stage.run(stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": "LOYAL15", "headline": "Less"}))
+    assert (done.state, done.code) == ("manual", "coupon_not_valid")
+
+
+def test_a_coupon_deleted_between_plan_and_write_is_left_to_a_person(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    gone: list[bool] = []
+
+    def strike(method: str, _url: str) -> None:
+        if method == "post" and not gone:
+            gone.append(True)
+            stage.change("STAY20", deleted=True)
+
+    stage.client.before.append(strike)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "coupon_gone")
+    assert stage.effects(subscription(stage)) == []
+
+
+def test_a_coupon_that_is_already_there_is_not_given_twice(stage: Stage) -> None:
+    stage.change(subscription(stage), discounts=[{"coupon": "STAY20"}])
+    done = stage.run(stage.ask("monthly", "discount"))
+    assert (done.state, done.code) == ("manual", "coupon_already_applied")
+    assert stage.writes() == []
+
+
+def test_another_customers_subscription_is_never_touched(stage: Stage) -> None:
+    action = stage.ask("monthly", "cancel", customer=stage.shapes["yearly"][0])
+    done = stage.run(action)
+    assert (done.state, done.code) == ("failed", "wrong_customer")
+    assert stage.writes() == []
+
+
+def test_an_unknown_subscription_is_left_to_a_person(stage: Stage) -> None:
+    done = stage.run(stage.ask("monthly", "cancel", subscription="my-plan-7"))
+    assert (done.state, done.code) == ("manual", "unknown_subscription")
+
+
+def test_a_requested_action_is_listed_and_not_tried(stage: Stage) -> None:
+    action = stage.ask("monthly", "cancel", state="requested", code="plain")
+    assert stage.work_rows() == []
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert [waiting.id for waiting in actions.waiting(session, stage.workspace_id, "test")] == [action.id]
+        assert actions.waiting(session, stage.workspace_id, "live") == []
+        assert actions.waiting_count(session, stage.workspace_id) == 1
+    assert stage.local.requests == []
+
+
+# Connections that are not there.
+
+
+def test_without_a_connection_a_person_is_told(stage: Stage) -> None:
+    done = stage.run(stage.ask("monthly", "cancel", connection_id=None))
+    assert (done.state, done.code) == ("manual", "not_connected")
+
+
+def test_access_lost_on_the_way_ends_the_connection_and_reconnecting_tries_again(stage: Stage) -> None:
+    action = stage.ask("monthly", "cancel")
+    stage.control("POST", "deauthorize", {"account": stage.account})
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "not_connected")
+    connection = stage.connection()
+    assert (connection.state, connection.disconnect_reason) == ("disconnected", "access_lost")
+    stage.reconnect()
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["cancel_at_period_end"]
+
+
+def test_access_lost_after_the_write_is_settled_by_reading_once_it_is_back(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+
+    def strike(method: str, _url: str) -> None:
+        if method == "post":
+            stage.client.after.clear()
+            stage.control("POST", "deauthorize", {"account": stage.account})
+
+    stage.client.after.append(strike)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "not_connected")
+    stage.reconnect()
+    assert stage.run(action).state == "verified"
+    assert len(stage.writes()) == 1
+    assert stage.effects(subscription(stage)) == ["discount"]
+
+
+def test_our_own_refused_key_costs_no_account_its_connection(stage: Stage) -> None:
+    action = stage.ask("monthly", "cancel")
+    stage.local.keys[False] = "sk_test_rolled"
+    assert isinstance(stage.work(action.id), work.Again)
+    assert stage.connection().state == "connected"
+    assert stage.now(action).state == "queued"
+
+
+# Faults: once, whatever happens on the way.
+
+
+@pytest.mark.parametrize("kind", ["500", "500_after", "429", "lock_timeout", "timeout_after", "reset"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_fault_on_the_way_leaves_one_effect(stage: Stage, kind: str, method: str) -> None:
+    stage.fault(kind, "/v1/subscriptions/*", method, times=2)
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["discount"]
+    assert len(stage.stripe_says(subscription(stage))["discounts"]) == 1
+    assert sum(attempt.problem is not None for attempt in stage.attempts(action)) >= 1
+
+
+def test_a_timeout_after_it_was_applied_repeats_the_same_bytes_under_the_same_key(stage: Stage) -> None:
+    stage.fault("timeout_after", "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    first, second = stage.writes()
+    assert (first["idempotency_key"], first["form"]) == (second["idempotency_key"], second["form"])
+    assert stage.now(action).generation == 1
+    assert stage.effects(subscription(stage)) == ["discount"]
+
+
+def test_a_saved_500_without_effect_is_looked_through_and_a_new_key_used(stage: Stage) -> None:
+    stage.fault("500", "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    assert stage.now(action).generation == 2
+    assert [row["idempotency_key"][-2:] for row in stage.writes()] == [":1", ":1", ":2"]
+    assert stage.effects(subscription(stage)) == ["discount"]
+
+
+def test_a_saved_500_with_effect_is_recognised_and_nothing_is_written_again(stage: Stage) -> None:
+    stage.fault("500_after", "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    assert stage.run(action).state == "verified"
+    assert stage.now(action).generation == 1
+    assert stage.effects(subscription(stage)) == ["discount"]
+
+
+@pytest.mark.parametrize("was_applied", [True, False])
+def test_a_key_older_than_23_hours_is_not_trusted(stage: Stage, was_applied: bool) -> None:
+    stage.fault("timeout_after" if was_applied else "reset", "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    assert isinstance(stage.work(action.id), work.Again)
+    stage.calm()
+    stage.later(hours=25)
+    # Stripe has forgotten the key by then.
+    stage.local.idempotency = type(stage.local.idempotency)()
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["discount"]
+    assert stage.now(action).generation == (1 if was_applied else 2)
+    assert len(stage.writes()) == (1 if was_applied else 2)
+
+
+def test_an_old_call_that_was_applied_and_then_undone_by_somebody_is_not_repeated(stage: Stage) -> None:
+    stage.fault("timeout_after", "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    stage.work(action.id)
+    stage.change(subscription(stage), discounts="")
+    stage.later(hours=25)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "not_as_planned")
+    assert len(stage.writes()) == 1
+
+
+def test_other_parameters_under_our_key_are_settled_by_reading(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    sub = subscription(stage)
+    somebody_elses = Call(method="subscriptions.update", target=sub, params={"metadata": {"somebody": "else"}})
+    stripe = stage.rt.stripe("test").account(stage.account)
+    stripe.write(somebody_elses, idempotency_key=f"hf:{stage.workspace_id}:{action.id}:1")
+    assert stage.run(action).state == "verified"
+    assert stage.now(action).generation == 2
+    assert stage.effects(sub) == ["other", "discount"]
+
+
+def test_a_renewal_that_uses_up_the_coupon_before_the_read_back_does_not_give_it_again(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": "HALFOFF", "headline": "Half off"})
+
+    def strike(method: str, _url: str) -> None:
+        if method == "post":
+            stage.client.after.clear()
+            stage.control("POST", "clock", {"advance": 40 * 86400})
+
+    stage.client.after.append(strike)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "not_as_planned")
+    assert len(stage.writes()) == 1
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert actions.retry(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1")
+    assert stage.run(action).state == "manual"
+    assert len(stage.writes()) == 1
+
+
+@pytest.mark.parametrize("kind", ["kill_before", "kill_after"])
+def test_a_worker_that_dies_in_the_write_is_followed_by_one_that_finishes(stage: Stage, kind: str) -> None:
+    stage.fault(kind, "/v1/subscriptions/*", "POST", times=1)
+    action = stage.ask("monthly", "discount")
+    with pytest.raises(CallerKilled):
+        stage.work(action.id)
+    stage.end_leases()
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["discount"]
+
+
+def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    stage.client.before.clear()
+    taken: list[str] = []
+
+    def freeze(method: str, _url: str) -> None:
+        if method == "post" and not taken:
+            taken.append("over")
+            stage.end_leases()
+            assert isinstance(stage.work(action.id), work.Done)
+            assert stage.now(action).state == "verified"
+            taken.append(stage.now(action).changed_at.isoformat())
+            stage.client.before.clear()
+
+    stage.client.before.append(freeze)
+    assert stage.work(action.id) is None
+    done = stage.now(action)
+    assert (done.state, done.changed_at.isoformat()) == ("verified", taken[1])
+    assert stage.effects(subscription(stage)) == ["discount"]
+    # Its own conversation is not on record either: it came too late.
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "precheck", "write", "read_back"]
+    assert len(stage.letters()) == 1
+
+
+def test_stripe_down_for_good_ends_with_a_person_and_retry_takes_it_up(stage: Stage) -> None:
+    stage.fault("500", "/v1/*")
+    action = stage.ask("monthly", "cancel")
+    end = stage.work(action.id)
+    assert isinstance(end, work.Again)
+    assert end.after is not None
+    assert end.after < timedelta(seconds=4)
+    stage.sql("update work set attempts = 719")
+    assert isinstance(stage.work(action.id), work.GiveUp)
+    done = stage.now(action)
+    assert (done.state, done.code) == ("manual", "stripe_unavailable")
+    assert stage.work_rows()[0].gave_up_at is not None
+    stage.calm()
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert actions.retry(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1")
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["cancel_at_period_end"]
+    assert stage.work_rows() == []
+
+
+def test_a_mistake_of_our_own_is_told_to_a_person_and_not_blamed_on_stripe(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount", {"offer_id": "off_1"})  # no coupon: the flow's mistake
+    for _ in range(9):
+        assert isinstance(stage.work(action.id), work.Again)
+    stage.work(action.id)
+    done = stage.now(action)
+    assert (done.state, done.code) == ("manual", "internal_error")
+
+
+# A person's part.
+
+
+def test_mark_done_believes_stripe_only(stage: Stage) -> None:
+    action = stage.ask("scheduled", "cancel")
+    stage.run(action)
+    assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is False
+    assert stage.now(action).state == "manual"
+    stage.change(subscription(stage, "scheduled"), status="canceled")
+    assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is True
+    assert stage.now(action).state == "verified"
+    assert stage.outcome(action) == ("canceled", None)
+    assert stage.receipt(action).after["status"] == "canceled"
+
+
+def test_mark_done_on_another_customers_subscription_is_refused(stage: Stage) -> None:
+    stage.change(subscription(stage), status="canceled")
+    action = stage.ask("monthly", "cancel", customer=stage.shapes["yearly"][0], state="requested", code="plain")
+    assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is False
+
+
+def test_an_older_decision_tried_again_does_not_undo_a_later_one(stage: Stage) -> None:
+    stage.change("LOYAL15", max_redemptions=1, times_redeemed=1)
+    older = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": "LOYAL15", "headline": "Less"})
+    assert stage.run(older).state == "manual"
+    stage.later(minutes=1)
+    assert stage.run(stage.ask("monthly", "cancel")).state == "verified"
+    stage.change("LOYAL15", max_redemptions=5)
+    with stage.rt.transaction(stage.workspace_id) as session:
+        actions.retry(session, stage.workspace_id, older.id, stage.rt.now(), "usr_1")
+    done = stage.run(older)
+    assert (done.state, done.code) == ("failed", "superseded")
+    assert stage.stripe_says(subscription(stage))["cancel_at_period_end"] is True
+
+
+def test_the_intent_is_kept_as_it_was_asked(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    stage.run(action)
+    assert json.dumps(stage.now(action).intent, sort_keys=True) == json.dumps(action.intent, sort_keys=True)
