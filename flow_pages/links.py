@@ -72,7 +72,12 @@ def origin_of(url: str) -> str | None:
 
     Refused: other schemes, user names, backslashes, control and space characters, anything beyond ASCII, a percent sign in the host.
     """
-    if not url or len(url) > 2000 or not url.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 or letter in '\\<>"`' for letter in url):
+    if (
+        not url
+        or len(url) > 2000
+        or not url.isascii()
+        or any(ord(letter) <= 32 or ord(letter) == 127 or letter in '\\<>"`' for letter in url)
+    ):
         return None
     try:
         parts = urlsplit(url)

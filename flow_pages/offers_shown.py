@@ -41,11 +41,7 @@ def fits(offer: DiscountOffer, mode: str, subscription: Subscription | None, cou
 
 def fitting(flow: Flow, mode: str, subscription: Subscription | None, coupons: Mapping[str, Coupon], now: datetime) -> frozenset[str]:
     """The ids of all offers that fit; `coupons` are those of the mirror, by id."""
-    return frozenset(
-        offer.id
-        for offer in flow.offers
-        if fits(offer, mode, subscription, coupons.get(offer.coupons.of(mode) or ""), now)
-    )
+    return frozenset(offer.id for offer in flow.offers if fits(offer, mode, subscription, coupons.get(offer.coupons.of(mode) or ""), now))
 
 
 def terms(coupon: Coupon, subscription: Subscription, locale: str) -> list[tuple[str, str]]:

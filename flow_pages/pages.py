@@ -1,0 +1,174 @@
+"""Which page of the flow is true for a visit right now, drawn."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from flask import Response, make_response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connect_app.models import PortalLink
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
+from flow_pages import links, offers_shown, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages.shapes import Shape
+from flow_pages.visits import Visit
+from webhooks import mirror
+
+
+def current(rt: Runtime, session: Session, visit: Visit, *, at: str | None, gone: bool, is_looked_at: bool) -> Response | str:
+    """The page this customer is to see; `at` asks for one they have been to. Looking is noted, and changes nothing else."""
+    now = rt.now()
+    if visit.row.state == "chosen" or at == "undo":
+        done = outcome.of_session(session, visit.row.id)
+        if done:
+            return _outcome(rt, session, visit, done, now)
+    if at == "kept" and visit.row.kept_at is not None:
+        return theme.draw("kept.html", **_frame(rt, session, visit, event="saved"))
+    shape = shapes.of(visit.subscription, now)
+    if visit.subscription is not None and shape in (Shape.ENDED, Shape.CANCELING):
+        return _over(rt, session, visit, visit.subscription, shape)
+    way = walked(session, visit, now)
+    step = next((step for step in way if step.name == at), way[-1])
+    if is_looked_at:
+        sessions.seen(session, visit, step, now)
+    frame = _frame(rt, session, visit)
+    frame["at"], frame["of"] = way.index(step) + 1, max(len(way) + (not isinstance(way[-1], steps.ConfirmStep)), 1)
+    frame["previous"] = way[way.index(step) - 1].name if way.index(step) else None
+    frame["notice"] = shapes.notice(visit.subscription, shape, visit.locale)
+    frame["is_past_due"] = shape is Shape.PAST_DUE and visit.is_connected
+    frame["gone"] = gone
+    match step:
+        case steps.SurveyStep(survey=survey):
+            return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
+        case steps.OfferStep(offer=offer):
+            coupon = coupons(session, visit)[offer.coupons.of(visit.row.mode) or ""]
+            terms = offers_shown.terms(coupon, visit.subscription, visit.locale) if visit.subscription else []
+            return theme.draw("offer.html", offer=offer, terms=terms, **frame)
+        case steps.ConfirmStep():
+            return _confirm(session, visit, shape, frame)
+
+
+def walked(session: Session, visit: Visit, now: datetime) -> tuple[steps.Step, ...]:
+    """The pages this customer may look at, with the offers that fit them now."""
+    fitting = offers_shown.fitting(visit.flow, visit.row.mode, visit.subscription, coupons(session, visit), now)
+    return steps.path(visit.flow, visit.answers, fitting)
+
+
+def coupons(session: Session, visit: Visit) -> dict[str, objects.Coupon]:
+    """The coupons behind the offers that this customer's reason leads to, as the mirror has them; no query where it leads to none."""
+    wanted = offers_shown.wanted(visit.flow, steps.reason_given(visit.answers), visit.row.mode)
+    if visit.connection is None or not visit.is_connected:
+        return {}
+    connection_id = visit.connection.id
+    found = (mirror.coupon(session, connection_id, coupon) for coupon in sorted(set(wanted.values())))
+    return {coupon.id: coupon for coupon in found if coupon is not None}
+
+
+def can_leave(session: Session, visit: Visit, now: datetime, *, wait_for_all: bool) -> bool:
+    """Whether the waiting page has something better to show: all settled, or 20 seconds gone."""
+    done = outcome.of_session(session, visit.row.id)
+    in_flight = [one for one in done if one.is_in_flight]
+    return not in_flight or (not wait_for_all and _is_long(in_flight, now))
+
+
+def can_undo(session: Session, visit: Visit, now: datetime) -> bool:
+    """Whether the subscription's cancellation, made here or elsewhere, can still be taken back."""
+    done = outcome.of_session(session, visit.row.id)
+    if done:
+        return any(one.can_undo(now) for one in done)
+    return visit.row.state == "open" and shapes.of(visit.subscription, now) is Shape.CANCELING
+
+
+def portal_of(rt: Runtime, session: Session, visit: Visit) -> str | None:
+    """The path of the portal this session began in, if it did."""
+    if visit.row.portal_link_id is None:
+        return None
+    link = session.execute(select(PortalLink).where(PortalLink.id == visit.row.portal_link_id)).scalar_one_or_none()
+    return links.portal_path(rt, link) if link and link.revoked_at is None else None
+
+
+def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = None, leave: str | None = None) -> dict[str, object]:
+    """What every page of the flow has: its forms' token and addresses, the way out, the owner's words."""
+    row = visit.row
+    path, words = links.cancel_path(rt, row), visit.words
+    way_out = portal_of(rt, session, visit) or leave or visit.return_url
+    return {
+        "path": path,
+        "form_token": links.form_token(rt, row.id, row.epoch),
+        "opened_url": f"{path}/opened" if row.shown_at is None and row.state == "open" else None,
+        "test_text": "Test mode" if row.mode == "test" else None,
+        "embed_origin": row.embed_origin,
+        "embed_event": event,
+        "embed_url": way_out,
+        "leave": way_out if way_out and (way_out.startswith("/") or links.origin_of(way_out)) else None,
+        "say": lambda text: wording.render(text, words),
+    }
+
+
+def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, object]) -> str:
+    subscription, consequences, others = visit.subscription, [], []
+    if subscription is not None and visit.connection is not None:
+        every = mirror.subscriptions_of(session, visit.connection.id, visit.row.customer)
+        running = [one for one in every if not one.is_ended and one.id != subscription.id]
+        names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription, *running]))
+        consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
+        consequences += shapes.consequences(subscription, shape, names, visit.locale)
+        others = [spoken.plan(one, names) for one in running]
+    is_request = not visit.is_connected or subscription is None
+    return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **frame)
+
+
+def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Subscription, shape: Shape) -> str:
+    """The page of a subscription that is canceled already, at once or at the end of its period."""
+    names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription])) if visit.connection else {}
+    ended = subscription.ended_at or subscription.ends_at
+    return theme.draw(
+        "over.html",
+        plan=spoken.plan(subscription, names),
+        is_ended=shape is Shape.ENDED,
+        ends_on=spoken.day(ended, visit.locale) if ended else None,
+        can_undo=shape is Shape.CANCELING and visit.is_connected,
+        **_frame(rt, session, visit),
+    )
+
+
+def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Done], now: datetime) -> Response | str:
+    in_flight = [one for one in done if one.is_in_flight]
+    is_waiting = bool(in_flight) and not _is_long(in_flight, now)
+    offer = visit.choice.offer if visit.choice else None
+    verb = done[-1].action.verb
+    event = None if in_flight else "canceled" if verb == "cancel" else "saved"
+    frame = _frame(rt, session, visit, event=event, leave=visit.cancel_url if verb == "cancel" else None)
+    if is_waiting:
+        frame["embed_event"] = None
+        response = make_response(theme.draw("waiting.html", refresh=2, **frame))
+        # For browsers without script; with it, the page is left sooner by polling.
+        response.headers["Refresh"] = "5"
+        return response
+    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.locale, now=now)
+    all_verified = all(one.is_verified for one in done)
+    said = visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved
+    if all_verified:
+        title, lede, seal = wording.render(said, visit.words), None, "ok"
+    elif any(one.action.state == "failed" for one in done):
+        title, lede, seal = "This could not be done", None, "failed"
+    else:
+        title, lede, seal = "We have received your request", _promise(visit, bool(in_flight)), "waiting"
+    page = theme.draw("done.html", title=title, lede=lede, seal=seal, lines=lines, is_polled=bool(in_flight), **frame)
+    response = make_response(page)
+    if in_flight:
+        response.headers["Refresh"] = "10"
+    return response
+
+
+def _promise(visit: Visit, is_in_flight: bool) -> str:
+    if not is_in_flight:
+        return f"The team at {visit.workspace_name} has been told and will see to it. You do not need to do anything."
+    if visit.customer is not None and visit.customer.email:
+        return "This takes longer than usual. You can close this page: we will send you an email when it is settled."
+    return "This takes longer than usual. You can close this page and come back to this link to see how it ended."
+
+
+def _is_long(in_flight: list[outcome.Done], now: datetime) -> bool:
+    return all(now - one.action.asked_at >= sessions.PROMISED_AFTER for one in in_flight)

@@ -1,0 +1,60 @@
+"""Dates and prices as this customer reads them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+
+from connect_app import money
+from connect_app.stripe_gateway.objects import Item, Subscription
+
+
+def day(at: datetime, locale: str) -> str:
+    """`December 22, 2026`, as a reader of `locale` writes it; an unknown locale reads English."""
+    try:
+        reader = Locale.parse(locale.replace("-", "_"))
+    except (ValueError, UnknownLocaleError):
+        reader = Locale("en")
+    return format_date(at.date(), format="long", locale=reader)
+
+
+def price(subscription: Subscription, locale: str) -> str:
+    """`€29.00 per month`; empty where it depends on usage."""
+    amount = subscription.amount
+    if amount is None:
+        return "Price depends on usage"
+    every = interval(subscription)
+    return f"{money.format(amount, locale)} {every}".strip()
+
+
+def interval(subscription: Subscription) -> str:
+    """`per month`, `every 3 months`; empty where the items differ or there are none."""
+    found = {(item.price.interval, item.price.interval_count or 1) for item in subscription.items}
+    if len(found) != 1:
+        return ""
+    name, count = found.pop()
+    if name is None:
+        return ""
+    return f"per {name}" if count == 1 else f"every {count} {name}s"
+
+
+def names_wanted(subscriptions: Iterable[Subscription]) -> list[str]:
+    """The products whose names the mirror is to be asked for."""
+    return [line.price.product for subscription in subscriptions for line in subscription.items if line.price.product]
+
+
+def item(line: Item, names: Mapping[str, str]) -> str:
+    """One item by its product's name, with how many there are of it."""
+    name = _name(line, names) or "Item"
+    return f"{line.quantity} × {name}" if line.quantity is not None and line.quantity != 1 else name
+
+
+def plan(subscription: Subscription, names: Mapping[str, str]) -> str:
+    """What the subscription is called: the names of its products."""
+    found = [_name(line, names) for line in subscription.items]
+    return " + ".join(dict.fromkeys(name for name in found if name)) or "Your subscription"
+
+
+def _name(line: Item, names: Mapping[str, str]) -> str | None:
+    return names.get(line.price.product or "") or line.price.product_name or line.price.nickname

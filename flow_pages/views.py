@@ -1,0 +1,172 @@
+"""The hosted flow's pages: parse, one verb, render. A GET looks and never spends; a POST answers 303 to a page of ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import Blueprint, Response, jsonify, redirect, request
+from flask_limiter.util import get_remote_address
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
+
+from connect_app import limits, runtime
+from connect_app.errors import Conflict, Forbidden
+from flow_pages import cards, first_look, links, offers_shown, pages, sessions, steps, theme, visits, wording
+from flow_pages.visits import Visit
+from jobs import actions
+
+blueprint = Blueprint("flow", __name__, template_folder="templates", static_folder="static", static_url_path="/flow-static")
+blueprint.after_request(theme.finish)
+
+
+def whose() -> str:
+    """Requests are counted by link, so that one customer's haste is nobody else's."""
+    token = (request.view_args or {}).get("token")
+    return token[:30] if isinstance(token, str) else get_remote_address()
+
+
+limits.limiter.limit(limits.of("link"), key_func=whose, exempt_when=lambda: str(request.endpoint).endswith(".static"))(blueprint)
+
+
+@blueprint.get("/cancel/<token>")
+def show(token: str) -> Response | str:
+    """Where this customer is in the flow; or the outcome, once there is a choice."""
+    rt = runtime.current()
+    visit = first_look.take(rt, token)
+    theme.enter(visit.workspace_name, visit.preferences)
+    with rt.transaction(visit.row.workspace_id) as session:
+        is_looked_at = request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+        return pages.current(rt, session, visit, at=request.args.get("at"), gone="gone" in request.args, is_looked_at=is_looked_at)
+
+
+@blueprint.get("/cancel/<token>/status")
+def status(token: str) -> Response:
+    """Whether the page that waits can be left: `{settled, url}`. With `?all` only when everything is settled."""
+    rt = runtime.current()
+    with rt.transaction() as session:
+        visit = visits.read(session, rt, token)
+        settled = pages.can_leave(session, visit, rt.now(), wait_for_all="all" in request.args)
+    return jsonify(settled=settled, url=_back(visit))
+
+
+@blueprint.post("/cancel/<token>/opened")
+def opened(token: str) -> tuple[str, int]:
+    """The page ran in a browser: from here on the link lasts its whole time."""
+    with _acting(token) as (session, visit):
+        sessions.shown(session, visit, runtime.current().now())
+    return "", 204
+
+
+@blueprint.post("/cancel/<token>/answer")
+def answer(token: str) -> AnyResponse:
+    """The survey."""
+    with _acting(token) as (session, visit):
+        reason, comment = request.form.get("reason") or None, request.form.get("comment")
+        sessions.answer(session, visit, reason=reason, comment=comment, now=runtime.current().now())
+    return _to(visit)
+
+
+@blueprint.post("/cancel/<token>/skip")
+def skip(token: str) -> AnyResponse:
+    """*Cancel now*, from any page."""
+    with _acting(token) as (session, visit):
+        sessions.skip(session, visit, runtime.current().now())
+    return _to(visit)
+
+
+@blueprint.post("/cancel/<token>/decline")
+def decline(token: str) -> AnyResponse:
+    """*No thanks* to the offer on the page."""
+    with _acting(token) as (session, visit):
+        sessions.decline(session, visit, request.form.get("offer", ""), runtime.current().now())
+    return _to(visit)
+
+
+@blueprint.post("/cancel/<token>/accept")
+def accept(token: str) -> AnyResponse:
+    """The offer on the page is taken: the customer's one choice."""
+    now = runtime.current().now()
+    with _acting(token) as (session, visit):
+        if visit.row.state == "chosen":
+            return _to(visit)
+        offer = sessions.offer_on_the_way(visit, request.form.get("offer", ""))
+        coupon = pages.coupons(session, visit).get(offer.coupons.of(visit.row.mode) or "")
+        if coupon is None or visit.subscription is None or not offers_shown.fits(offer, visit.row.mode, visit.subscription, coupon, now):
+            return _to(visit, "?gone")
+        terms = offers_shown.terms(coupon, visit.subscription, visit.locale)
+        sessions.accept(session, visit, offer, headline=wording.render(offer.headline, visit.words), terms=terms, now=now)
+    return _to(visit)
+
+
+@blueprint.post("/cancel/<token>/confirm")
+def confirm(token: str) -> AnyResponse:
+    """The cancellation is confirmed, on its page: the customer's one choice."""
+    with _acting(token) as (session, visit):
+        if isinstance(pages.walked(session, visit, runtime.current().now())[-1], steps.ConfirmStep):
+            sessions.cancel(session, visit, runtime.current().now())
+    return _to(visit)
+
+
+@blueprint.post("/cancel/<token>/keep")
+def keep(token: str) -> AnyResponse:
+    """*Never mind*: nothing changes, and the customer goes back to where they came from."""
+    rt = runtime.current()
+    with _acting(token) as (session, visit):
+        sessions.never_mind(session, visit, rt.now())
+        home = pages.portal_of(rt, session, visit)
+    return redirect(home, 303) if home and visit.row.state == "open" else _to(visit, "?at=kept")
+
+
+@blueprint.post("/cancel/<token>/undo")
+def undo(token: str) -> AnyResponse:
+    """The scheduled cancellation is taken back, while that is possible."""
+    now = runtime.current().now()
+    with _acting(token) as (session, visit):
+        if pages.can_undo(session, visit, now):
+            sessions.undo(session, visit, now)
+    return _to(visit, "?at=undo")
+
+
+@blueprint.post("/cancel/<token>/card")
+def card(token: str) -> str:
+    """To Stripe's own page for a new card, by a link: it refuses frames, and its address is good for minutes."""
+    rt = runtime.current()
+    with _acting(token) as (session, visit):
+        row = visit.row
+        cards.begun(session, row.workspace_id, mode=row.mode, customer=row.customer, connection=visit.connection, now=rt.now())
+    return cards.page(rt, mode=row.mode, connection=visit.connection, customer=row.customer, back=links.cancel_url(rt, row))
+
+
+@contextmanager
+def _acting(token: str) -> Iterator[tuple[Session, Visit]]:
+    """The transaction of one verb, for a form that one of our pages made. Raises Forbidden for any other."""
+    rt = runtime.current()
+    try:
+        with rt.transaction() as session:
+            visit = visits.read(session, rt, token)
+            theme.enter(visit.workspace_name, visit.preferences)
+            if not links.is_form_token(rt, request.form.get("token", ""), visit.row.id, visit.row.epoch):
+                raise stale_form()
+            yield session, visit
+    except actions.InFlight as flight:
+        raise under_way() from flight
+
+
+def stale_form() -> Forbidden:
+    return Forbidden(
+        code="form_out_of_date", message="This page was open too long. Go back, reload it, and try again: nothing was changed."
+    )
+
+
+def under_way() -> Conflict:
+    return Conflict(
+        code="change_under_way",
+        message="An earlier change to this subscription is still on its way to the payment provider. Please try again in a minute.",
+    )
+
+
+def _back(visit: Visit) -> str:
+    return links.cancel_path(runtime.current(), visit.row)
+
+
+def _to(visit: Visit, query: str = "") -> AnyResponse:
+    return redirect(_back(visit) + query, 303)
