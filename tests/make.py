@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
+import io
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from connect_app import embed_secrets, ids, preferences
 from connect_app.modes import Mode
@@ -35,10 +37,6 @@ def environ(local: LocalStripe | None = None) -> dict[str, str]:
             environ[f"STRIPE_{mode}_CLIENT_ID"] = local.client_ids[livemode]
             environ[f"STRIPE_{mode}_WEBHOOK_SECRETS"] = WEBHOOK_SECRETS[mode]
         environ["STRIPE_API_BASE"] = environ["STRIPE_CONNECT_BASE"] = local.base_url
-    if local is not None:
-        for mode, livemode in (("TEST", False), ("LIVE", True)):
-            environ[f"STRIPE_{mode}_SECRET_KEY"] = local.keys[livemode]
-            environ[f"STRIPE_{mode}_CLIENT_ID"] = local.client_ids[livemode]
     return environ
 
 
@@ -62,7 +60,11 @@ def workspace(rt: Runtime, local: LocalStripe | None = None, mode: str = "test",
     shape (in test mode), the next to another. Nothing is read in yet: see `read_in`.
     """
     livemode = mode == Mode.LIVE
-    account = {"id": f"acct_{ids.new('x')[2:]}", "business_profile": {"name": "Fernhill Software"}, "email": "owner@fernhill.example"}
+    account: dict[str, Any] = {
+        "id": f"acct_{ids.new('x')[2:]}",
+        "business_profile": {"name": "Fernhill Software"},
+        "email": "owner@fernhill.example",
+    }
     if local is not None:
         if not local.seeded:
             seed.plant(local)
@@ -108,3 +110,31 @@ def signed(
     key = secret or WEBHOOK_SECRETS[mode.upper()]
     digest = hmac.new(key.encode(), when.encode() + b"." + raw, hashlib.sha256).hexdigest()
     return raw, f"t={when},v1={digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a WSGI app answered; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+def post_webhook(
+    door: Any, raw: bytes, header: str | None, *, method: str = "POST", chunked: bool = False, environ: Mapping[str, Any] | None = None
+) -> Answered:
+    """One delivery straight into the WSGI door, as a server would hand it over; `chunked` sends no length."""
+    request = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": "/webhooks/stripe",
+        "wsgi.input": io.BytesIO(raw),
+        **({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True} if chunked else {"CONTENT_LENGTH": str(len(raw))}),
+        **({} if header is None else {"HTTP_STRIPE_SIGNATURE": header}),
+        **(environ or {}),
+    }
+    told: list[Any] = []
+    body = b"".join(door(request, lambda status, headers: told.extend((status, headers))))
+    return Answered(
+        status=int(told[0].split()[0]), headers={name.lower(): value for name, value in told[1]}, body=json.loads(body) if body else None
+    )
