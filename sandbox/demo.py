@@ -124,7 +124,7 @@ def connect(running: stage.Stage, account: str, email: str) -> visitor.Visitor:
     owner.go("/install")
     owner.go("/oauth/start?mode=test")
     owner.press("Authorize", account=account)
-    owner.press("Send the link", email=email)
+    owner.press("Send me the link", email=email)
     owner.go(running.letters.wait_for(rf"{running.base_url}/sign-in/\S+"))
     owner.press("Sign in")
     return owner

@@ -1,0 +1,144 @@
+"""A real Chromium in front of real processes: the demo itself, on free ports, for the whole test session."""
+
+import hashlib
+import hmac
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import BrowserContext, Page
+
+from connect_app import workspaces
+from sandbox import demo, stage
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+SETTLED = 20_000  # milliseconds until a choice must be seen as done
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """The system's Chromium: nothing is downloaded, and nothing is skipped where it is missing."""
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("browser tests need Chromium: sudo apt-get install -y chromium", pytrace=False)
+    return {"executable_path": path, "args": QUIET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The running demo as tests use it; `demo` is what demo.json holds."""
+
+    running: stage.Stage
+    demo: dict[str, Any]
+
+    def subscription(self, shape: str) -> dict[str, str]:
+        """The first seeded row of this shape."""
+        row: dict[str, str] = next(row for row in self.demo["customers"] if row["shape"] == shape)
+        return row
+
+    def effects(self, subscription: str, kind: str | None = None) -> list[dict[str, Any]]:
+        """What changed about this subscription on Stripe, in order."""
+        rows: list[dict[str, Any]] = self.running.control("GET", f"effects?subscription={subscription}")
+        return [row for row in rows if kind in (None, row["kind"])]
+
+    def stripe(self, method: str, path: str, **params: object) -> dict[str, Any]:
+        """One call to the connected account on the local Stripe, as the platform."""
+        answer = requests.request(
+            method,
+            f"{self.running.stripe_url}/v1/{path}",
+            data=params if method == "POST" else None,
+            params=params if method == "GET" else None,
+            headers={"Authorization": f"Bearer {self.demo['platform_key']}", "Stripe-Account": self.demo["account"]},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def newcomer(self, name: str = "Nadia Petrov") -> dict[str, str]:
+        """A fresh customer with a monthly subscription and a card, whom no other test knows."""
+        price = next(
+            price for price in self.stripe("GET", "prices", limit=100)["data"] if price["recurring"] and price["recurring"]["interval"] == "month"
+        )
+        customer = self.stripe("POST", "customers", name=name, email="nadia@example.com")
+        method = self.stripe("POST", "payment_methods/pm_card_visa/attach", customer=customer["id"])
+        subscription = self.stripe(
+            "POST",
+            "subscriptions",
+            **{"customer": customer["id"], "items[0][price]": price["id"], "default_payment_method": method["id"]},
+        )
+        return {"customer": customer["id"], "subscription": subscription["id"], "shape": "newcomer"}
+
+    def hand_off(self, row: dict[str, str], **extra: str) -> str:
+        """A signed hand-off, as a back end would make it -> the link."""
+        now = int(time.time())
+        message = f"{row['customer']}\n{row['subscription']}\n{now}"
+        signature = hmac.new(self.demo["embed_secret"].encode(), message.encode(), hashlib.sha256).hexdigest()
+        bundle = {key: row[key] for key in ("customer", "subscription")} | {"timestamp": now, "signature": signature, **extra}
+        answer = requests.post(f"{self.demo['base_url']}/api/embed/cancel", json={"workspace": self.demo["workspace"], **bundle}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["url"])
+
+    def portal(self, customer: str) -> str:
+        """A signed portal hand-off -> the link."""
+        now = int(time.time())
+        signature = hmac.new(self.demo["embed_secret"].encode(), f"{customer}\n{now}".encode(), hashlib.sha256).hexdigest()
+        bundle = {"workspace": self.demo["workspace"], "customer": customer, "timestamp": now, "signature": signature}
+        answer = requests.post(f"{self.demo['base_url']}/api/embed/portal", json=bundle, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["url"])
+
+    def sign_in(self, page: Page) -> None:
+        """Let this browser into the dashboard by a fresh one-time link."""
+        rt = self.running.runtime()
+        try:
+            page.goto(workspaces.admin_link(rt, self.demo["workspace"]))
+        finally:
+            rt.close()
+
+    def admin(self, path: str = "") -> str:
+        return f"{self.demo['base_url']}/admin/{self.demo['workspace']}/{path}"
+
+
+def _raise() -> Iterator[House]:
+    lines: list[str] = []
+    folder = stage.temporary_folder()
+    try:
+        with stage.Stage(stage.free_ports(), folder, lambda name, line: lines.append(f"{name} | {line}")) as running:
+            yield House(running=running, demo=demo.install(running))
+    except Exception:
+        print("\n".join(lines[-60:]))
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """The demo, up and connected; its seeded customers are as seeded, but for what earlier tests of the session did to theirs."""
+    yield from _raise()
+
+
+@pytest.fixture(scope="module")
+def untouched_house() -> Iterator[House]:
+    """A demo of the module's own, whose customers nobody has touched."""
+    yield from _raise()
+
+
+@pytest.fixture
+def owner(context: BrowserContext, house: House) -> Page:
+    """A page that is signed in to the dashboard."""
+    page = context.new_page()
+    house.sign_in(page)
+    return page
