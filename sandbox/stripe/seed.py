@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox.stripe import accounts, catalogue, customers, payment_methods, periods, portal, schedules, signups, subscriptions
+from sandbox.stripe import accounts, catalogue, customers, discounts, payment_methods, periods, portal, schedules, signups, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 
@@ -77,14 +77,16 @@ def plant(local: LocalStripe) -> Obj:
     rows = _populate(local, demo["id"], False, PEOPLE)
     for account, livemode in ((demo["id"], True), (other["id"], False), (other["id"], True)):
         _populate(local, account, livemode, FEW)
-    world = local.world(demo["id"], False)
+    present = Context(local=local, world=local.world(demo["id"], False))
     named = ("id", "name", "percent_off", "amount_off", "currency", "duration", "duration_in_months", "valid")
     local.seeded = {
         "account": demo["id"],
         "unconnected_account": other["id"],
         "foreign_account": foreign["id"],
         "customers": [row for row in rows if row["shape"]],
-        "coupons": [{key: coupon[key] for key in named} for coupon in world.all("coupon")],
+        "coupons": [
+            {key: coupon[key] for key in named} for coupon in (discounts.refresh(present, each) for each in present.world.all("coupon"))
+        ],
     }
     return told(local)
 
