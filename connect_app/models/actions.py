@@ -13,7 +13,8 @@ class Action(Tenant, Base):
 
     `verb` is `discount`, `cancel`, `undo_cancel` or `payment_method`. `intent` is frozen when it is asked for (terms, absolute
     times); `call` is planned after the precheck read and persisted before the first write: `{generation, key, operation, target,
-    params, planned_at, before}` (`before` is the subscription it was planned on). `code` says in a word why it is manual or failed; `message` says it for people.
+    params, planned_at, before}`, `before` being the subscription it was planned on. `code` says in a word why it is manual or failed;
+    `message` says it for people.
     """
 
     __tablename__ = "actions"

@@ -1,0 +1,151 @@
+"""Plans are pure: from a subscription's shape and a wish to a call, a refusal, or nothing to do; and what counts as proof."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connect_app.stripe_gateway.calls import Call
+from connect_app.stripe_gateway.objects import Coupon, Subscription, read_coupon, read_subscription
+from jobs import plans, receipts
+from jobs.verdicts import AlreadyDone, Refused
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+START, END = int((NOW - timedelta(days=10)).timestamp()), int((NOW + timedelta(days=20)).timestamp())
+STATUSES = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete", "canceled", "incomplete_expired")
+
+
+def subscription(**changes: Any) -> Subscription:
+    price = {
+        "id": "price_1", "object": "price", "currency": "usd", "unit_amount": 2900, "product": {"id": "prod_1", "name": "Pro"},
+        "recurring": {"interval": "month", "interval_count": 1}, "active": True,
+    }  # fmt: skip
+    item = {"id": "si_1", "price": price, "quantity": 1, "current_period_start": START, "current_period_end": END}
+    return read_subscription(
+        {
+            "id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active", "livemode": False, "created": START,
+            "start_date": START, "currency": "usd", "items": {"object": "list", "data": [item], "has_more": False},
+            "cancel_at_period_end": False, "cancel_at": None, "discounts": [], "metadata": {}, **changes,
+        }
+    )  # fmt: skip
+
+
+def coupon(**changes: Any) -> Coupon:
+    return read_coupon({"id": "SAVE", "object": "coupon", "percent_off": 20.0, "duration": "once", "valid": True, **changes})
+
+
+def wish(verb: str, **intent: Any) -> plans.Wish:
+    return plans.Wish(action_id="act_1", verb=verb, intent=intent, customer="cus_1", mode="test")
+
+
+DISCOUNT = wish("discount", coupon="SAVE", offer_id="off_1", headline="20% off")
+CANCEL = wish("cancel", feedback="unused", comment="Never opened it.", when="period_end")
+UNDO = wish("undo_cancel")
+CARD = wish("payment_method", payment_method="pm_new")
+
+
+def discount(id: str, coupon_id: str) -> dict[str, Any]:
+    return {"id": id, "object": "discount", "source": {"coupon": coupon_id, "type": "coupon"}}
+
+
+def test_a_cancel_says_why_and_carries_the_mark() -> None:
+    call = plans.plan(CANCEL, subscription(), None, NOW)
+    assert isinstance(call, Call)
+    assert call.params["cancel_at_period_end"] is True
+    assert call.params["cancellation_details"] == {"feedback": "unused", "comment": "Never opened it."}
+    assert call.params["metadata"] == {"holdfast_action": "act_1"}
+
+
+def test_a_reason_stripe_does_not_know_is_left_out_rather_than_fail_the_cancel() -> None:
+    call = plans.plan(wish("cancel", feedback="boredom", comment=None), subscription(), None, NOW)
+    assert isinstance(call, Call)
+    assert "cancellation_details" not in call.params
+
+
+def test_a_cancel_that_is_due_after_the_period_is_brought_forward() -> None:
+    assert isinstance(plans.plan(CANCEL, subscription(cancel_at=END + 90 * 86400), None, NOW), Call)
+    assert isinstance(plans.plan(CANCEL, subscription(cancel_at=END), None, NOW), AlreadyDone)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(DISCOUNT, {"cancel_at_period_end": True}), (CANCEL, {}), (UNDO, {"cancel_at": END})])
+def test_a_schedule_refuses_every_change_of_cancellation(wanted: plans.Wish, found: dict[str, Any]) -> None:
+    verdict = plans.plan(wanted, subscription(schedule="sub_sched_1", **found), coupon(), NOW)
+    assert isinstance(verdict, Refused)
+    assert (verdict.code, verdict.is_final) == ("managed_by_schedule", False)
+
+
+def test_a_coupon_for_one_of_several_products_fits() -> None:
+    assert isinstance(plans.plan(DISCOUNT, subscription(), coupon(applies_to={"products": ["prod_9", "prod_1"]}), NOW), Call)
+
+
+def test_a_coupon_in_the_subscriptions_currency_fits() -> None:
+    assert isinstance(plans.plan(DISCOUNT, subscription(), coupon(percent_off=None, amount_off=500, currency="usd"), NOW), Call)
+
+
+@pytest.mark.parametrize("verb", [DISCOUNT, CANCEL, UNDO, CARD])
+@pytest.mark.parametrize(("theirs", "code"), [({"customer": "cus_2"}, "wrong_customer"), ({"livemode": True}, "wrong_mode")])
+def test_what_is_anothers_is_refused_for_good_and_never_counts_as_done(verb: plans.Wish, theirs: dict[str, Any], code: str) -> None:
+    found = subscription(status="canceled", **theirs)
+    verdict = plans.plan(verb, found, coupon(), NOW)
+    assert isinstance(verdict, Refused)
+    assert (verdict.code, verdict.is_final) == (code, True)
+    assert not plans.shows(verb, found)
+
+
+def test_a_discount_is_proven_by_our_mark_and_by_what_was_kept() -> None:
+    before = subscription(discounts=[discount("di_old", "LOYAL")])
+    call = plans.plan(DISCOUNT, before, coupon(), NOW)
+    assert isinstance(call, Call)
+    assert plans.kept(call) == {"di_old"}
+    both, ours = [discount("di_old", "LOYAL"), discount("di_new", "SAVE")], {"holdfast_action": "act_1"}
+    assert plans.proves(DISCOUNT, subscription(discounts=both, metadata=ours), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both, metadata={"holdfast_action": "act_2"}), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both[1:], metadata=ours), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both[:1], metadata=ours), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both, metadata=ours, cancel_at_period_end=True), call)
+    assert not plans.proves(DISCOUNT, subscription(discounts=both, metadata=ours, status="canceled"), call)
+
+
+shapes = st.builds(
+    subscription,
+    status=st.sampled_from(STATUSES),
+    cancel_at_period_end=st.booleans(),
+    cancel_at=st.sampled_from([None, END - 86400, END, END + 86400 * 60]),
+    schedule=st.sampled_from([None, "sub_sched_1"]),
+    discounts=st.lists(st.sampled_from([discount("di_1", "LOYAL"), discount("di_2", "SAVE")]), unique_by=lambda each: each["id"]),
+    pause_collection=st.sampled_from([None, {"behavior": "void", "resumes_at": None}]),
+    default_payment_method=st.sampled_from([None, "pm_old", "pm_new"]),
+)
+
+
+@given(found=shapes, wanted=st.sampled_from([DISCOUNT, CANCEL, UNDO, CARD]))
+def test_every_shape_has_a_verdict_and_what_is_already_done_shows(found: Subscription, wanted: plans.Wish) -> None:
+    match plans.plan(wanted, found, coupon(), NOW):
+        case AlreadyDone():
+            assert plans.shows(wanted, found)
+        case Call() as call:
+            assert call.target == "sub_1"
+            assert not plans.shows(wanted, found, plans.kept(call)), "what shows already is not written again"
+            assert not (found.is_ended and wanted is not CANCEL)
+        case Refused() as refusal:
+            assert refusal.code
+            assert refusal.message.endswith(".")
+
+
+@given(found=shapes)
+def test_a_discount_call_keeps_every_discount_and_never_touches_what_has_ended(found: Subscription) -> None:
+    verdict = plans.plan(DISCOUNT, found, coupon(), NOW)
+    if isinstance(verdict, Call):
+        assert not found.is_ended
+        assert plans.kept(verdict) == {each.id for each in found.discounts}
+
+
+@given(found=shapes)
+def test_a_receipt_can_be_kept_of_every_shape(found: Subscription) -> None:
+    kept = receipts.snapshot(found)
+    assert kept["plan"] == "Pro"
+    assert (kept["ends_at"] is None) == (found.ends_at is None)
+    assert receipts.effective_at("cancel", found, NOW) <= NOW + timedelta(days=120)
