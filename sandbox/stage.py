@@ -121,13 +121,14 @@ class Stage:
         self.environ["STRIPE_TEST_WEBHOOK_SECRETS"] = secret
         for queue in queues.QUEUES:
             self._child(queue, [sys.executable, "-m", "jobs.worker", queue], self.environ)
-        self._child("web", self._web(), self.environ)
-        self._wait("web", lambda: self._answers(f"{self.base_url}/readyz"), 60)
+        self.start_web()
 
-    def _web(self) -> list[str]:
-        """The Procfile's own line, but bound to loopback."""
+    def start_web(self) -> None:
+        """Start the web process by the Procfile's own line, but bound to loopback; returns when it is ready."""
         options = "--preload --worker-class gthread --workers 2 --threads 8 --graceful-timeout 5 --keep-alive 65 --log-level warning"
-        return [sys.executable, "-m", "gunicorn", *options.split(), "--bind", f"{HOST}:{self.ports.web}", "connect_app.wsgi:application"]
+        command = [sys.executable, "-m", "gunicorn", *options.split(), "--bind", f"{HOST}:{self.ports.web}", "connect_app.wsgi:application"]
+        self._child("web", command, self.environ)
+        self._wait("web", lambda: self._answers(f"{self.base_url}/readyz"), 60)
 
     def start_shop(self, shop: Mapping[str, Any]) -> None:
         """Start the example shop for these customers; `shop` is what sandbox.shop reads from its file."""

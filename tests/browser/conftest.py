@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from connect_app import workspaces
 from sandbox import demo, stage
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 SETTLED = 20_000  # milliseconds until a choice must be seen as done
 
 
@@ -33,6 +41,11 @@ def browser_type_launch_args() -> dict[str, Any]:
     if path is None:
         pytest.fail("browser tests need Chromium: sudo apt-get install -y chromium", pytrace=False)
     return {"executable_path": path, "args": QUIET}
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Each house has its own; pytest-base-url's fixture, which pytest-playwright asks for, is of a form that pytest is about to drop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +82,9 @@ class House:
     def newcomer(self, name: str = "Nadia Petrov") -> dict[str, str]:
         """A fresh customer with a monthly subscription and a card, whom no other test knows."""
         price = next(
-            price for price in self.stripe("GET", "prices", limit=100)["data"] if price["recurring"] and price["recurring"]["interval"] == "month"
+            price
+            for price in self.stripe("GET", "prices", limit=100)["data"]
+            if price["recurring"] and price["recurring"]["interval"] == "month"
         )
         customer = self.stripe("POST", "customers", name=name, email="nadia@example.com")
         method = self.stripe("POST", "payment_methods/pm_card_visa/attach", customer=customer["id"])
@@ -86,7 +101,9 @@ class House:
         message = f"{row['customer']}\n{row['subscription']}\n{now}"
         signature = hmac.new(self.demo["embed_secret"].encode(), message.encode(), hashlib.sha256).hexdigest()
         bundle = {key: row[key] for key in ("customer", "subscription")} | {"timestamp": now, "signature": signature, **extra}
-        answer = requests.post(f"{self.demo['base_url']}/api/embed/cancel", json={"workspace": self.demo["workspace"], **bundle}, timeout=10)
+        answer = requests.post(
+            f"{self.demo['base_url']}/api/embed/cancel", json={"workspace": self.demo["workspace"], **bundle}, timeout=10
+        )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["url"])
 
@@ -118,7 +135,7 @@ def _raise() -> Iterator[House]:
         with stage.Stage(stage.free_ports(), folder, lambda name, line: lines.append(f"{name} | {line}")) as running:
             yield House(running=running, demo=demo.install(running))
     except Exception:
-        print("\n".join(lines[-60:]))
+        sys.stderr.write("\n".join(lines[-60:]) + "\n")
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
