@@ -66,7 +66,7 @@ def arrive_for(rt: Runtime, who: Member, grant: Grant, account: Account) -> Arri
     try:
         with rt.transaction(who.workspace.id) as session:
             linked = accounts.link_or_relink(
-                session, who.workspace.id, account=account, mode=grant.mode, scope=grant.scope, now=now, by=who.actor
+                session, who.workspace.id, account=account, mode=grant.mode, scope=grant.scope, now=now, ring=rt.ring, by=who.actor
             )
     except accounts.Taken:
         raise Setback("other_workspace") from None

@@ -10,9 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from connect_app import audit, connections, ids
+from connect_app.crypto import KeyRing
 from connect_app.models import AccountLookup, Connection
 from connect_app.modes import Mode
 from connect_app.stripe_gateway.objects import Account
+from connect_app.workspaces import secrets
 from jobs import actions, queues
 from webhooks import store
 
@@ -36,8 +38,11 @@ class Linked:
     is_again: bool
 
 
-def link(session: Session, workspace_id: str, *, account: Account, mode: Mode, scope: str, now: datetime, by: str) -> str:
-    """Connect the workspace's first account of this mode, inside its transaction; gives the connection's id. Raises Taken."""
+def link(session: Session, workspace_id: str, *, account: Account, mode: Mode, scope: str, now: datetime, ring: KeyRing, by: str) -> str:
+    """Connect the workspace's first account of this mode, inside its transaction; gives the connection's id. Raises Taken.
+
+    The mode gets its embed secret; the read-in and a check are asked for.
+    """
     connection_id = ids.new("con")
     session.add(
         Connection(
@@ -54,6 +59,7 @@ def link(session: Session, workspace_id: str, *, account: Account, mode: Mode, s
     )
     session.flush()
     _claim(session, workspace_id, connection_id, account.id, mode)
+    secrets.ensure(session, workspace_id, mode, ring=ring, now=now, by=by)
     _ask_for_data(session, workspace_id, connection_id, account.id, mode, now)
     audit.record(
         session, workspace_id, actor=by, verb="connection.made", at=now, target=connection_id, details={"account": account.id, "mode": mode}
@@ -61,18 +67,20 @@ def link(session: Session, workspace_id: str, *, account: Account, mode: Mode, s
     return connection_id
 
 
-def link_or_relink(session: Session, workspace_id: str, *, account: Account, mode: Mode, scope: str, now: datetime, by: str) -> Linked:
+def link_or_relink(
+    session: Session, workspace_id: str, *, account: Account, mode: Mode, scope: str, now: datetime, ring: KeyRing, by: str
+) -> Linked:
     """Connect the workspace in this mode, or connect its account again after it was lost; what waited for that is tried again.
 
     Raises Taken when the account belongs to another workspace, AnotherAccount when this workspace has a different one in this mode.
     """
     known = session.execute(select(Connection).where(Connection.mode == mode).with_for_update()).scalar_one_or_none()
     if known is None:
-        connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, by=by)
+        connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, ring=ring, by=by)
         return Linked(connection_id=connection_id, is_again=False)
     if known.account != account.id:
         _make_room(session, known)
-        connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, by=by)
+        connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, ring=ring, by=by)
         return Linked(connection_id=connection_id, is_again=False)
     # Even a connection that never broke gets a new time: a deauthorization sent before this round trip is news of the past.
     session.execute(

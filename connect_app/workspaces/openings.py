@@ -10,7 +10,7 @@ from connect_app.admin import flows
 from connect_app.crypto import KeyRing
 from connect_app.modes import Mode
 from connect_app.stripe_gateway.objects import Account
-from connect_app.workspaces import accounts, directory, secrets
+from connect_app.workspaces import accounts, directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,7 @@ def create(session: Session, *, account: Account, mode: Mode, scope: str, now: d
     workspace_id = ids.new("ws")
     place = directory.enter(session, workspace_id, accounts.name_of(account), now)
     db.tenant(session, workspace_id)
-    connection_id = accounts.link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, by=by)
+    connection_id = accounts.link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, ring=ring, by=by)
     audit.record(session, workspace_id, actor=by, verb="workspace.created", at=now, details={"slug": place.slug, "account": account.id})
-    secrets.mint(session, workspace_id, mode, ring=ring, now=now, by=by)
     flows.seed(session, workspace_id, now, by)
     return Opened(place=place, connection_id=connection_id)

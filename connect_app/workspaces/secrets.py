@@ -55,15 +55,22 @@ def listing(session: Session, workspace_id: str, now: datetime) -> list[Known]:
     ]
 
 
-def mint(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, now: datetime, by: str, is_shown: bool = False) -> Minted:
-    """The mode's first secret (or the next, after all were revoked). Raises Conflict while one works: rotate it instead.
+def mint(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, now: datetime, by: str) -> Minted:
+    """The next secret after all of the mode's were revoked, to be shown in this very answer.
 
-    `is_shown` says that the caller shows the value to the owner in this very answer.
+    Raises Conflict while one works: rotate it instead.
     """
     _one_at_a_time(session, workspace_id)
     if _working(session, workspace_id, mode, now):
         raise Conflict(code="secret_exists", message=f"There is a {mode} secret already. Rotate it to get a new one.")
-    return _add(session, workspace_id, mode, ring=ring, now=now, by=by, verb="embed_secret.minted", shown_at=now if is_shown else None)
+    return _add(session, workspace_id, mode, ring=ring, now=now, by=by, verb="embed_secret.minted", shown_at=now)
+
+
+def ensure(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, now: datetime, by: str) -> None:
+    """Have a secret for this mode, still to be shown, unless one works already."""
+    _one_at_a_time(session, workspace_id)
+    if not _working(session, workspace_id, mode, now):
+        _add(session, workspace_id, mode, ring=ring, now=now, by=by, verb="embed_secret.minted", shown_at=None)
 
 
 def reveal(session: Session, workspace_id: str, secret_id: str, *, ring: KeyRing, now: datetime, by: str) -> str:

@@ -2,12 +2,16 @@
 
 import html
 import re
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from threading import Thread
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_wtf.csrf import CSRFProtect
@@ -15,12 +19,33 @@ from sqlalchemy import text
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import TestResponse
 
-from connect_app import error_pages, limits, oauth, runtime, security, workspaces
+from connect_app import error_pages, limits, oauth, runtime, security, tokens, workspaces
 from connect_app.models import Base
 from connect_app.runtime import Runtime
 from connect_app.workspaces import access
 from sandbox.stripe import wsgi
 from sandbox.stripe.local import LocalStripe
+
+App = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
+
+
+def odd_token_host(status: int, body: str) -> Callable[[LocalStripe], App]:
+    """A Stripe whose token endpoint gives this answer, whatever it is asked; with status 0 it hangs up."""
+
+    def make(local: LocalStripe) -> App:
+        proper = wsgi(local)
+
+        def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+            if environ["PATH_INFO"] != "/oauth/token":
+                return proper(environ, start_response)
+            if status == 0:
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            start_response(f"{status or 500} Odd", [("Content-Type", "application/json")])
+            return [body.encode()]
+
+        return app
+
+    return make
 
 
 class _Quiet(WSGIRequestHandler):
@@ -29,9 +54,9 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def listening(local: LocalStripe) -> Iterator[str]:
+def listening(app: App) -> Iterator[str]:
     """The local Stripe on loopback, for Authlib, which needs a socket; gives its base URL."""
-    server = make_server("127.0.0.1", 0, wsgi(local), threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -44,7 +69,7 @@ def listening(local: LocalStripe) -> Iterator[str]:
 
 @dataclass(kw_only=True)
 class House:
-    """The application, its runtime and its Stripe; `base` is the runtime before the connect host was set."""
+    """The application, its runtime and its Stripe."""
 
     app: Flask
     rt: Runtime
@@ -65,7 +90,7 @@ class House:
         return found
 
     def contents(self) -> dict[str, list[str]]:
-        """Every row of every table as text, but for the round trips under way and what is only counted."""
+        """Every row of every table as text, but for the round trips under way."""
         everything: dict[str, list[str]] = {}
         for table in Base.metadata.sorted_tables:
             if table.name == "oauth_states":
@@ -75,6 +100,15 @@ class House:
                 rows |= {str(tuple(row)) for row in session.execute(text(f"select t::text from {table.name} t"))}  # noqa: S608
             everything[table.name] = sorted(rows)
         return everything
+
+    @contextmanager
+    def later(self, **more: float) -> Iterator[None]:
+        """The same house, minutes or hours from now."""
+        runtime.use(replace(self.rt, clock=lambda: datetime.now(UTC) + timedelta(**more)))
+        try:
+            yield
+        finally:
+            runtime.use(self.rt)
 
     def token_calls(self) -> int:
         """How often a code was offered to Stripe."""
@@ -93,10 +127,14 @@ class Browser:
 
     def post(self, path: str, *, form_on: str, **fields: str) -> TestResponse:
         """Send a form with the CSRF token of the page `form_on`."""
+        return self.client.post(path, data={"csrf_token": self.csrf(form_on), **fields})
+
+    def csrf(self, form_on: str) -> str:
+        """The CSRF token of a page with a form."""
         page = self.client.get(form_on).get_data(as_text=True)
         token = re.search(r'name="csrf_token" value="([^"]+)"', page)
         assert token, f"no form on {form_on}: {page[:300]}"
-        return self.client.post(path, data={"csrf_token": token[1], **fields})
+        return token[1]
 
     def depart(self, mode: str = "test", workspace: str | None = None) -> str:
         """Press Connect; gives Stripe's authorize URL."""
@@ -106,8 +144,6 @@ class Browser:
 
     def authorize(self, url: str, account: str, decision: str = "authorize") -> str:
         """Decide on Stripe's page; gives the way back, path and query."""
-        import requests
-
         asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         answer = requests.post(
             url.partition("?")[0], data={**asked, "account": account, "decision": decision}, allow_redirects=False, timeout=5
@@ -129,8 +165,6 @@ class Browser:
 
     def house_link(self, purpose: str) -> str:
         """The path of the newest emailed link of this purpose."""
-        from connect_app import tokens
-
         with self.house.rt.transaction() as session:
             login_id = session.execute(
                 text("select id from logins where purpose = :purpose order by id desc limit 1"), {"purpose": purpose}
@@ -139,9 +173,9 @@ class Browser:
 
 
 @contextmanager
-def open_house(rt: Runtime, local: LocalStripe) -> Iterator[House]:
-    """The pages of installing and signing in, and one page behind the door."""
-    with listening(local) as base:
+def open_house(rt: Runtime, local: LocalStripe, stripe: Callable[[LocalStripe], App] = wsgi) -> Iterator[House]:
+    """The pages of installing and signing in, and one page behind the door. `stripe` makes the WSGI app that Stripe is."""
+    with listening(stripe(local)) as base:
         rt = replace(rt, settings=rt.settings.model_copy(update={"stripe_connect_base": base}))
         runtime.use(rt)
         app = Flask("connect_app")
