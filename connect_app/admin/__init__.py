@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 def register(app: "Flask", _rt: "Runtime") -> None:
     """Hang the dashboard on `app`."""
     # Imported here because opening a workspace needs this package's flows and none of its pages.
-    from connect_app.admin import views
+    from connect_app.admin.views import blueprint
 
-    app.register_blueprint(views.blueprint)
+    app.register_blueprint(blueprint)

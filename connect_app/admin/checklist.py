@@ -1,0 +1,90 @@
+"""What is left to do before every cancel goes through Holdfast; each item ticks itself when the proof is there."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from connect_app import preferences
+from connect_app.admin import flows, offers
+from connect_app.models import Connection, FlowSession
+
+# The read-in's stages in order, with their names.
+STAGES = {"products": "products", "prices": "prices", "coupons": "coupons", "customers": "customers", "subscriptions": "subscriptions"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticks:
+    """What is proven. `portal_is_closed` is None while it could not be told."""
+
+    last_hand_off: datetime | None
+    portal_is_closed: bool | None
+    has_coupon: bool
+    has_origins: bool
+    has_return_urls: bool
+
+    @property
+    def done(self) -> int:
+        return sum((self.last_hand_off is not None, self.portal_is_closed is True, self.has_coupon, self.has_origins, self.has_return_urls))
+
+    @property
+    def is_all(self) -> bool:
+        return self.done == 5
+
+
+def ticks(session: Session, workspace_id: str, mode: str, connection: Connection | None) -> Ticks:
+    """The state of each item in one mode."""
+    settings = preferences.read(session, workspace_id)
+    coupon = flows.offer_of(flows.default_document(session, workspace_id)).coupons.of(mode)
+    is_open = connection.portal_cancel_open if connection else None
+    return Ticks(
+        last_hand_off=last_hand_off(session, workspace_id, mode),
+        portal_is_closed=None if is_open is None else not is_open,
+        has_coupon=coupon is not None and offers.is_offered(session, connection.id if connection else None, coupon),
+        has_origins=bool(settings.allowed_origins),
+        has_return_urls=bool(settings.return_url and settings.cancel_url),
+    )
+
+
+def last_hand_off(session: Session, workspace_id: str, mode: str) -> datetime | None:
+    """When the business's own server last handed a customer over with a valid signature."""
+    return session.execute(
+        select(func.max(FlowSession.minted_at)).where(
+            FlowSession.workspace_id == workspace_id, FlowSession.mode == mode, FlowSession.origin == "embed"
+        )
+    ).scalar_one()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadIn:
+    """How far the first reading of the account has come. `stage` counts finished stages of `stages`."""
+
+    state: str
+    stage: int
+    stages: int
+    doing: str
+    read: int
+    error: str | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("done", "failed")
+
+
+def read_in(connection: Connection) -> ReadIn:
+    """The connection's read-in, as a bar and a sentence."""
+    told = connection.read_in
+    state = str(told.get("state", "waiting"))
+    stage = str(told.get("stage") or "")
+    names = list(STAGES)
+    done = len(names) if state == "done" else names.index(stage) if stage in names else 0
+    counts = told.get("counts") or {}
+    return ReadIn(
+        state=state,
+        stage=done,
+        stages=len(names),
+        doing=STAGES.get(stage, "account"),
+        read=sum(int(count) for count in counts.values()),
+        error=told.get("error"),
+    )

@@ -1,0 +1,118 @@
+"""The desk a member sits at: who they are, which mode they look at, and what every page of the dashboard shows around its own matter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, g, render_template, request
+from flask import session as cookie
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from connect_app import policy, runtime
+from connect_app.models import Action, Connection
+from connect_app.modes import Mode
+from connect_app.workspaces import access
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin/<workspace>")
+
+_WAITING = ("requested", "manual")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """`connections` has a row for each mode that was ever connected; `waiting` counts what needs a person, by mode."""
+
+    member: access.Member
+    mode: Mode
+    connections: Mapping[str, Connection]
+    waiting: Mapping[str, int]
+
+    @property
+    def workspace_id(self) -> str:
+        return self.member.workspace.id
+
+    @property
+    def connection(self) -> Connection | None:
+        """The present mode's connection, connected or not."""
+        return self.connections.get(self.mode)
+
+    @property
+    def connection_id(self) -> str | None:
+        return self.connection.id if self.connection else None
+
+    def path(self, rest: str = "") -> str:
+        """An address of this workspace's dashboard, such as `path("/sessions")`."""
+        return f"/admin/{self.member.workspace.slug}{rest}"
+
+
+@blueprint.url_value_preprocessor
+def _take_slug(_endpoint: str | None, values: dict[str, object] | None) -> None:
+    """Views find the workspace at their desk; only the gate needs its slug."""
+    g.slug = (values or {}).pop("workspace", "")
+
+
+@blueprint.before_request
+def enter() -> None:
+    """Let in whom the policy table lets in, and lay the desk for them."""
+    who = access.member(g.slug)
+    access.require(who, policy.needs(request.endpoint))
+    with runtime.current().transaction(who.workspace.id) as session:
+        connections = {row.mode: row for row in _connections(session, who.workspace.id)}
+        waiting = _waiting(session, who.workspace.id)
+    g.desk = Desk(member=who, mode=_mode(who.workspace.id, connections), connections=connections, waiting=waiting)
+
+
+def here() -> Desk:
+    """The desk of the current request."""
+    desk: Desk = g.desk
+    return desk
+
+
+def look_at(mode: Mode) -> None:
+    """Show this mode from now on, in this browser."""
+    cookie[_key(here().workspace_id)] = str(mode)
+
+
+def page(template: str, nav: str, **content: object) -> str:
+    """A page of the dashboard, with the frame around it."""
+    desk = here()
+    return render_template(
+        f"admin/{template}",
+        desk=desk,
+        workspace=desk.member.workspace,
+        mode=str(desk.mode),
+        modes={mode: desk.path(f"/mode/{mode}") for mode in desk.connections},
+        nav_active=nav,
+        manual_count=desk.waiting.get(desk.mode, 0),
+        member=desk.member.label,
+        connection=desk.connection,
+        may={role: desk.member.at_least(role) for role in (policy.EDITOR, policy.ADMIN, policy.OWNER)},
+        **content,
+    )
+
+
+def _mode(workspace_id: str, connections: Mapping[str, Connection]) -> Mode:
+    """The mode that the address names or this browser chose, where there is one; else the one that earns money."""
+    if (named := request.args.get("mode")) in connections:
+        cookie[_key(workspace_id)] = named
+    wanted = cookie.get(_key(workspace_id))
+    if isinstance(wanted, str) and wanted in connections:
+        return Mode(wanted)
+    return Mode.LIVE if Mode.LIVE in connections else Mode.TEST
+
+
+def _key(workspace_id: str) -> str:
+    return f"mode:{workspace_id}"
+
+
+def _connections(session: Session, workspace_id: str) -> list[Connection]:
+    return list(session.execute(select(Connection).where(Connection.workspace_id == workspace_id)).scalars())
+
+
+def _waiting(session: Session, workspace_id: str) -> dict[str, int]:
+    rows = session.execute(
+        select(Action.mode, func.count().label("waiting"))
+        .where(Action.workspace_id == workspace_id, Action.state.in_(_WAITING))
+        .group_by(Action.mode)
+    )
+    return {row.mode: row.waiting for row in rows}

@@ -1,0 +1,105 @@
+"""The dashboard's forms: what may be typed, and what is wrong with it otherwise."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, ValidationError
+
+from connect_app.admin.offers import Choice
+from flow_pages import links, wording
+
+_MOST_ORIGINS = 20
+
+
+class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
+    plain_cancel_only = BooleanField(
+        "Plain cancel only",
+        description="Everybody gets the plain cancel page: no survey, no offers. Cancels are still made on Stripe and read back.",
+    )
+    stripe_sign_in = BooleanField(
+        "Sign in with Stripe",
+        description=(
+            "Whoever can authorize us on your Stripe account may enter as an owner. "
+            "Once switched off, this counts from when an owner has confirmed an email address."
+        ),
+    )
+
+
+class DisplayForm(FlaskForm):  # type: ignore[misc]
+    display = RadioField("How should it open?", choices=[("redirect", "Redirect"), ("modal", "Modal")])
+
+
+def _copy(_form: FlaskForm, field: Any) -> None:
+    if "\0" in (field.data or "") or re.search("[\ud800-\udfff]", field.data or ""):
+        raise ValidationError("This holds characters that cannot be shown.")
+    if problem := wording.problem(field.data or ""):
+        raise ValidationError(f"{problem[0].upper()}{problem[1:]}.")
+
+
+def _some(what: str, most: int) -> list[Any]:
+    return [InputRequired(f"Write {what}."), Length(max=most, message=f"At most {most} characters."), _copy]
+
+
+class OfferForm(FlaskForm):  # type: ignore[misc]
+    """`coupon` is one of the account's valid coupons, or empty for no offer; one that is set and has become invalid may stay."""
+
+    coupon = SelectField("Coupon")
+    headline = StringField("Headline", _some("a headline", 200), filters=[lambda text: (text or "").strip()])
+    body = TextAreaField("Text", [Length(max=4000, message="At most 4000 characters."), _copy], filters=[lambda text: (text or "").strip()])
+    accept = StringField("Button that accepts", _some("what the button says", 200), filters=[lambda text: (text or "").strip()])
+    decline = StringField("Button that declines", _some("what the button says", 200), filters=[lambda text: (text or "").strip()])
+
+    def offer(self, coupons: Sequence[Choice], present: str | None) -> None:
+        """Let one of these coupons be picked; `present` is picked now."""
+        self.coupon.choices = [("", "No offer: go straight to confirm")]
+        self.coupon.choices += [(coupon.id, f"{coupon.name} — {coupon.terms}") for coupon in coupons]
+        if present and present not in {coupon.id for coupon in coupons}:
+            self.coupon.choices.append((present, f"{present} — Stripe no longer accepts it, so it is not offered"))
+
+
+def _address(_form: FlaskForm, field: Any) -> None:
+    if field.data and links.origin_of(field.data) is None:
+        raise ValidationError("Write a whole address, such as https://app.example.com/account.")
+
+
+class SiteForm(FlaskForm):  # type: ignore[misc]
+    """Origins, one a line; the return addresses must lie on one of them."""
+
+    allowed_origins = TextAreaField("Allowed origins")
+    return_url = StringField("After staying", [Length(max=2000), _address], filters=[lambda text: (text or "").strip()])
+    cancel_url = StringField("After canceling", [Length(max=2000), _address], filters=[lambda text: (text or "").strip()])
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The lines as origins in their one spelling, each once, in order; unreadable lines are left out."""
+        lines = (self.allowed_origins.data or "").split()
+        return tuple(dict.fromkeys(origin for line in lines if (origin := origin_in(line)) is not None))
+
+    def validate_allowed_origins(self, field: Any) -> None:
+        lines = (field.data or "").split()
+        if len(lines) > _MOST_ORIGINS:
+            raise ValidationError(f"At most {_MOST_ORIGINS} origins.")
+        if wrong := [line[:200] for line in lines if origin_in(line) is None]:
+            raise ValidationError(f"Not an origin: {', '.join(wrong)}. Write scheme and host, such as https://app.example.com.")
+
+    def validate_return_url(self, field: Any) -> None:
+        self._on_the_list(field)
+
+    def validate_cancel_url(self, field: Any) -> None:
+        self._on_the_list(field)
+
+    def _on_the_list(self, field: Any) -> None:
+        if field.data and links.origin_of(field.data) is not None and not links.is_listed(field.data, self.origins):
+            raise ValidationError(f"{links.origin_of(field.data)} is not among the allowed origins above.")
+
+
+def origin_in(line: str) -> str | None:
+    """The origin a line names; None where it names more than an origin, or none."""
+    origin = links.origin_of(line)
+    if origin is None:
+        return None
+    rest = line.split("://", 1)[1]
+    return None if re.search(r"[/?#]", rest.removesuffix("/")) else origin

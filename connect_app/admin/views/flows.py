@@ -1,0 +1,122 @@
+"""Cancel flows: what is published, how it gets onto the business's site, and what came of it."""
+
+from datetime import timedelta
+
+from flask import flash, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from connect_app import audit, preferences, runtime
+from connect_app.admin import checklist, desk, embedding, forms, outcomes, sessions
+from connect_app.admin import flows as shelf
+from connect_app.errors import NotFound
+
+PERIODS = {"7": "7 days", "30": "30 days", "90": "90 days", "all": "All time"}
+
+
+@desk.blueprint.get("/flows")
+def flows() -> str:
+    """The flows with their published versions."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        listed = shelf.listing(session, at.workspace_id, at.mode)
+    return desk.page("flows.html", "flows", flows=listed)
+
+
+@desk.blueprint.get("/flows/<flow_id>")
+def flow(flow_id: str) -> str:
+    """One flow: what a customer reads, and its versions."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        found = next((one for one in shelf.listing(session, at.workspace_id, at.mode) if one.id == flow_id), None)
+        versions = shelf.history(session, at.workspace_id, flow_id)
+    if found is None:
+        raise NotFound(code="not_found", message="There is no such flow in this workspace.")
+    wanted = request.args.get("version", type=int) or found.version.number
+    version = next((one for one in versions if one.number == wanted), found.version)
+    return desk.page("flow.html", "flows", flow=found, version=version, versions=versions)
+
+
+@desk.blueprint.get("/flows/embed")
+def embed() -> str:
+    """Snippets, how the flow opens, a test, and whether a hand-off has arrived."""
+    return _embed_page(forms.DisplayForm(formdata=None))
+
+
+def _embed_page(form: forms.DisplayForm) -> str:
+    rt, at = runtime.current(), desk.here()
+    snippet = embedding.snippet(rt, at.member.workspace.slug, request.args.get("tab", ""), request.args.get("language", ""))
+    with rt.transaction(at.workspace_id) as session:
+        form.display.data = preferences.read(session, at.workspace_id).display
+        seen = checklist.last_hand_off(session, at.workspace_id, at.mode)
+        candidates = embedding.candidates(session, at.workspace_id, at.connection)
+    return desk.page(
+        "embed.html",
+        "embed",
+        snippet=snippet,
+        bundle=embedding.bundle_snippet(rt, at.member.workspace.slug) if (snippet.kind, snippet.language) == ("cancel", "node") else None,
+        languages=embedding.LANGUAGES,
+        form=form,
+        seen=seen,
+        candidates=candidates,
+    )
+
+
+@desk.blueprint.get("/flows/embed/seen")
+def hand_off_seen() -> str:
+    """Whether a signed hand-off has arrived, for the page that waits for it."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        seen = checklist.last_hand_off(session, at.workspace_id, at.mode)
+    return render_template("admin/_hand_off.html", seen=seen, mode=str(at.mode), is_live_fragment=True)
+
+
+@desk.blueprint.post("/flows/embed/display")
+def set_display() -> Response:
+    """Keep how the flow opens."""
+    rt, at = runtime.current(), desk.here()
+    form = forms.DisplayForm()
+    if not form.validate():
+        flash("Choose one of the two.", "failed")
+        return redirect(at.path("/flows/embed"), 303)
+    with rt.transaction(at.workspace_id) as session:
+        preferences.save(session, at.workspace_id, "display", form.display.data, rt.now())
+        details = {"display": form.display.data}
+        audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.display", at=rt.now(), details=details)
+    flash("Saved.", "ok")
+    return redirect(at.path("/flows/embed"), 303)
+
+
+@desk.blueprint.post("/flows/embed/test")
+def test_flow() -> Response:
+    """Open the flow as a customer with this test subscription would."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        path = embedding.try_flow(session, rt, at.workspace_id, at.connection, request.form.get("subscription", ""))
+    return redirect(path, 303)
+
+
+@desk.blueprint.get("/flows/analytics")
+def analytics() -> str:
+    """How sessions ended, and a row for each."""
+    rt, at = runtime.current(), desk.here()
+    now = rt.now()
+    period = request.args.get("period", "30")
+    period = period if period in PERIODS else "30"
+    since = None if period == "all" else now - timedelta(days=int(period))
+    outcome = request.args.get("outcome", "")
+    outcome = outcome if outcome in outcomes.WORDS else ""
+    with rt.transaction(at.workspace_id) as session:
+        tally = outcomes.tally(session, at.workspace_id, at.mode, since=since, now=now)
+        page = sessions.page(
+            session,
+            at.workspace_id,
+            at.mode,
+            now=now,
+            number=request.args.get("page", 1, type=int),
+            outcome=outcome,
+            is_opened=True,
+            since=since,
+        )
+    return desk.page(
+        "analytics.html", "analytics", tally=tally, page=page, words=outcomes.WORDS, outcome=outcome, period=period, periods=PERIODS
+    )

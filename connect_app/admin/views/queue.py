@@ -1,0 +1,49 @@
+"""Manual queue: what a person has to do, tried again or marked as done."""
+
+from flask import flash, redirect
+from werkzeug.wrappers import Response
+
+from connect_app import runtime
+from connect_app.admin import desk, waiting
+from jobs import actions
+
+
+@desk.blueprint.get("/queue")
+def queue() -> str:
+    """What waits in this mode, most urgent first."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        tasks = waiting.tasks(session, at.workspace_id, at.mode, rt.now())
+    elsewhere = {mode: count for mode, count in at.waiting.items() if mode != at.mode}
+    return desk.page("queue.html", "queue", tasks=tasks, elsewhere=elsewhere)
+
+
+@desk.blueprint.post("/queue/<action_id>/retry")
+def retry_action(action_id: str) -> Response:
+    """Try it once more."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        waiting.known(session, at.workspace_id, action_id)
+        try:
+            is_tried = actions.retry(session, at.workspace_id, action_id, rt.now(), at.member.actor)
+        except actions.InFlight:
+            flash("Another change of this subscription is under way. Try again when it has settled.", "attention")
+            return redirect(at.path("/queue"), 303)
+    if is_tried:
+        flash("It is being tried again. If it cannot be done, it comes back here.", "info")
+    else:
+        flash("This no longer waits: somebody else has seen to it.", "info")
+    return redirect(at.path("/queue"), 303)
+
+
+@desk.blueprint.post("/queue/<action_id>/done")
+def mark_done(action_id: str) -> Response:
+    """Take it off the list, if Stripe shows that it was done."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        waiting.known(session, at.workspace_id, action_id)
+    if actions.mark_done(rt, at.workspace_id, action_id, at.member.actor):
+        flash("Done: Stripe shows it.", "ok")
+    else:
+        flash("Stripe does not show this change yet, so it stays on the list. Make it in Stripe’s dashboard first.", "attention")
+    return redirect(at.path("/queue"), 303)

@@ -1,0 +1,33 @@
+"""Sessions: all that were handed over, and the story of each."""
+
+from flask import request
+
+from connect_app import runtime
+from connect_app.admin import desk, outcomes, stripe_links, timeline
+from connect_app.admin import sessions as visits
+
+
+@desk.blueprint.get("/sessions")
+def sessions() -> str:
+    """Every hand-off of this mode, opened or not."""
+    rt, at = runtime.current(), desk.here()
+    search = request.args.get("q", "").strip()[:255].replace("\0", "")
+    with rt.transaction(at.workspace_id) as session:
+        page = visits.page(session, at.workspace_id, at.mode, now=rt.now(), number=request.args.get("page", 1, type=int), search=search)
+    return desk.page("sessions.html", "sessions", page=page, words=outcomes.WORDS, search=search)
+
+
+@desk.blueprint.get("/sessions/<session_id>")
+def session_page(session_id: str) -> str:
+    """One session from hand-off to proof."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        story = timeline.read(session, at.workspace_id, session_id, rt.now())
+    return desk.page(
+        "session.html",
+        "sessions",
+        story=story,
+        word=outcomes.WORDS.get(story.row.outcome, ("neutral", story.row.outcome, "")),
+        customer_link=stripe_links.customer(story.visit.mode, story.visit.customer),
+        subscription_link=stripe_links.subscription(story.visit.mode, story.visit.subscription),
+    )

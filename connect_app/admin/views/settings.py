@@ -1,0 +1,111 @@
+"""Settings: setup, the offer, the business's site, and the audit log."""
+
+from flask import flash, redirect, request
+from werkzeug.wrappers import Response
+
+from connect_app import audit, preferences, runtime
+from connect_app.admin import deeds, desk, flows, forms, offers
+
+
+@desk.blueprint.get("/settings")
+def setup() -> str:
+    """Plain cancel only, and who may sign in through Stripe."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        settings = preferences.read(session, at.workspace_id)
+    return desk.page("setup.html", "settings", form=forms.SetupForm(formdata=None, data=settings.model_dump()))
+
+
+@desk.blueprint.post("/settings")
+def save_setup() -> Response:
+    """Keep the setup."""
+    rt, at = runtime.current(), desk.here()
+    form = forms.SetupForm()
+    form.validate()
+    with rt.transaction(at.workspace_id) as session:
+        now, before = rt.now(), preferences.read(session, at.workspace_id)
+        # Who may enter is the owners' to decide.
+        is_sign_in = form.stripe_sign_in.data if at.member.at_least("owner") else before.stripe_sign_in
+        preferences.save(session, at.workspace_id, "plain_cancel_only", form.plain_cancel_only.data, now)
+        preferences.save(session, at.workspace_id, "stripe_sign_in", is_sign_in, now)
+        details = {"plain_cancel_only": form.plain_cancel_only.data, "stripe_sign_in": is_sign_in}
+        audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.setup", at=now, details=details)
+    flash("Saved.", "ok")
+    return redirect(at.path("/settings"), 303)
+
+
+@desk.blueprint.get("/settings/offer")
+def offer() -> str:
+    """The offer of the default flow: its coupon and its words."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        present = flows.offer_of(flows.default_document(session, at.workspace_id))
+        coupons = offers.choices(session, at.connection_id)
+    values = {**present.model_dump(include={"headline", "body", "accept", "decline"}), "coupon": present.coupons.of(at.mode) or ""}
+    form = forms.OfferForm(formdata=None, data=values)
+    form.offer(coupons, present.coupons.of(at.mode))
+    return desk.page("offer.html", "settings", form=form, coupons=coupons)
+
+
+@desk.blueprint.post("/settings/offer")
+def save_offer() -> Response | tuple[str, int]:
+    """Publish the default flow with this offer; what is wrong with it is told beside what was typed."""
+    rt, at = runtime.current(), desk.here()
+    form = forms.OfferForm()
+    with rt.transaction(at.workspace_id) as session:
+        present = flows.offer_of(flows.default_document(session, at.workspace_id))
+        coupons = offers.choices(session, at.connection_id)
+        form.offer(coupons, present.coupons.of(at.mode))
+        number = None
+        if is_right := form.validate():
+            number = flows.set_offer(
+                session,
+                at.workspace_id,
+                mode=at.mode,
+                coupon=form.coupon.data or None,
+                copy=flows.Copy(headline=form.headline.data, body=form.body.data, accept=form.accept.data, decline=form.decline.data),
+                now=rt.now(),
+                by=at.member.actor,
+            )
+    if not is_right:
+        return desk.page("offer.html", "settings", form=form, coupons=coupons), 422
+    flash(f"Version {number} of the default flow is published." if number else "Nothing was different, so nothing was published.", "ok")
+    return redirect(at.path("/settings/offer"), 303)
+
+
+@desk.blueprint.get("/settings/site")
+def site() -> str:
+    """The business's own site: which origins it has, and where customers go back to."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        settings = preferences.read(session, at.workspace_id)
+    values = {**settings.model_dump(), "allowed_origins": "\n".join(settings.allowed_origins)}
+    return desk.page("site.html", "settings", form=forms.SiteForm(formdata=None, data=values))
+
+
+@desk.blueprint.post("/settings/site")
+def save_site() -> Response | tuple[str, int]:
+    """Keep origins and addresses, all or none."""
+    rt, at = runtime.current(), desk.here()
+    form = forms.SiteForm()
+    if not form.validate():
+        return desk.page("site.html", "settings", form=form), 422
+    with rt.transaction(at.workspace_id) as session:
+        now, origins = rt.now(), list(form.origins)
+        preferences.save(session, at.workspace_id, "allowed_origins", origins, now)
+        preferences.save(session, at.workspace_id, "return_url", form.return_url.data or None, now)
+        preferences.save(session, at.workspace_id, "cancel_url", form.cancel_url.data or None, now)
+        details = {"allowed_origins": origins, "return_url": form.return_url.data, "cancel_url": form.cancel_url.data}
+        audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.site", at=now, details=details)
+    flash("Saved.", "ok")
+    return redirect(at.path("/settings/site"), 303)
+
+
+@desk.blueprint.get("/settings/audit")
+def audit_log() -> str:
+    """Who did what."""
+    rt, at = runtime.current(), desk.here()
+    number = max(1, request.args.get("page", 1, type=int))
+    with rt.transaction(at.workspace_id) as session:
+        entries, has_older = deeds.page(session, at.workspace_id, number)
+    return desk.page("audit.html", "settings", entries=entries, number=number, has_older=has_older)
