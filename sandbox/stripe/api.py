@@ -49,7 +49,10 @@ def answer(local: LocalStripe, request: Request) -> Reply:
     except StripeError as error:
         reply = _failed(error, request_id, world)
     row["status"] = reply.status
-    return Reply(status=reply.status, headers={**reply.headers, **_common(request, request_id)}, body=reply.body)
+    headers = {**reply.headers, **_common(request, request_id)}
+    if "Date" in reply.headers and "Idempotent-Replayed" not in reply.headers:
+        headers["Date"] = reply.headers["Date"]
+    return Reply(status=reply.status, headers=headers, body=reply.body)
 
 
 def answer_oauth(local: LocalStripe, request: Request, verb: Callable[[LocalStripe, Request], Reply]) -> Reply:
@@ -155,7 +158,8 @@ def _served(ctx: Context, request: Request, raw: Obj) -> Reply:
         if present is not None:  # what can't be expanded is refused before anything is changed
             expansion.expanded(ctx.world, present, paths)
     body = route.answer(ctx, *ids, p)
-    headers = {"Content-Type": "application/json", "Request-Id": str(ctx.request_id)}
+    # Stamped under the lock: what changes later is never older than this answer says it is.
+    headers = {"Content-Type": "application/json", "Request-Id": str(ctx.request_id), "Date": formatdate(time.time(), usegmt=True)}
     return Reply(headers=headers, body=to_json(expansion.expanded(ctx.world, body, paths)))
 
 

@@ -49,7 +49,10 @@ def _answer(local: LocalStripe, request: Request) -> Any:
     query = {key: values[-1] for key, values in parse_qs(request.query).items()}
     match method, path.split("/")[1:]:
         case "GET", ["requests"]:
-            return local.requests[int(query.get("since", 0)) :]
+            since = query.get("since", "0")
+            if not since.isdecimal():
+                raise invalid("`since` is the number of a request.", "since")
+            return local.requests[int(since) :]
         case "GET", ["effects"]:
             wanted = query.get("subscription")
             return [row for row in local.effects if wanted in (None, row["subscription"])]

@@ -157,7 +157,7 @@ class Deliveries:
         }
         try:
             taken = 200 <= send(delivery.url, body, headers) < 300
-        except (OSError, http.client.HTTPException):
+        except (OSError, ValueError, http.client.HTTPException):
             taken = False
         with self._local.lock:
             if taken:

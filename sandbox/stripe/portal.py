@@ -202,6 +202,7 @@ def open_session(ctx: Context, p: Obj) -> Obj:
     }
     now = time.time()
     ctx.world.sessions[secret] = {"session": session, "made": now, "until": now + _UNUSED_SECONDS}
+    events.tell(ctx, "created", session)
     return session
 
 

@@ -7,6 +7,7 @@ import http
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -74,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.server.dropped.add(self.connection)
+        except Exception:  # a bug here must not pass for a fault of the network
+            traceback.print_exc()
+            self._send(Reply(status=500, headers={"Content-Type": "text/plain"}, body=b"The local Stripe has a bug: see its log.\n"))
 
     do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = _serve
 

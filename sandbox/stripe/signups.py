@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.stripe import discounts, events, invoices, params, payment_methods, subscription_items, subscriptions
 from sandbox.stripe.context import Context
-from sandbox.stripe.wire import Obj
+from sandbox.stripe.wire import Obj, StripeError
 from sandbox.stripe.worlds import clone, new_id
 
 CREATE: dict[str, params.Shape | params.Required] = {
@@ -38,13 +38,13 @@ def create(ctx: Context, p: Obj) -> Obj:
     ctx.world.put(subscription)
     discounts.overwrite(ctx, subscription, p.get("discounts") or [])
     subscriptions.set_cancel(ctx, subscription, p)
-    invoices.bill(
-        ctx,
-        subscription,
-        [invoices.line(ctx, subscription, item, amount=0 if trial_end else None) for item in items],
-        "subscription_create",
-        must_pay=p.get("payment_behavior") == "error_if_incomplete",
-    )
+    lines = [invoices.line(ctx, subscription, item, amount=0 if trial_end else None) for item in items]
+    must_pay = p.get("payment_behavior") == "error_if_incomplete"
+    try:
+        invoices.bill(ctx, subscription, lines, "subscription_create", must_pay=must_pay)
+    except StripeError:  # a declined card: no subscription
+        del ctx.world.table("subscription")[subscription["id"]]
+        raise
     if subscription["status"] == "past_due":
         subscription["status"] = "incomplete"
     discounts.lapse(ctx, subscription, after_invoice=not trial_end)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.stripe import discounts, events, invoices, listing, params, payment_methods, schedules, subscription_items
 from sandbox.stripe.context import Context
-from sandbox.stripe.wire import Obj, missing, refused
+from sandbox.stripe.wire import Obj, StripeError, missing, refused
 from sandbox.stripe.worlds import clone
 
 ENDED = ("canceled", "incomplete_expired")
@@ -123,6 +123,7 @@ def update(ctx: Context, id: str, p: Obj) -> Obj:
         payment_methods.check_belongs(ctx, before["customer"], p["default_payment_method"], "default_payment_method")
     trial_end = trial_end_of(ctx, p, before["billing_cycle_anchor"])
     items = subscription_items.checked(ctx, before, p["items"]) if "items" in p else None
+    pending = clone(ctx.world.pending_lines)
     for key in ("default_payment_method", "description", "collection_method", "days_until_due"):
         if key in p:
             after[key] = p[key]
@@ -135,10 +136,14 @@ def update(ctx: Context, id: str, p: Obj) -> Obj:
     set_cancel(ctx, after, p)
     for key, value in p.get("cancellation_details", {}).items():
         after["cancellation_details"][key] = value
-    if items is not None:
-        subscription_items.change(ctx, after, items, p)
-    if "trial_end" in p:
-        subscription_items.set_trial(ctx, after, trial_end, p)
+    try:
+        if items is not None:
+            subscription_items.change(ctx, after, items, p)
+        if "trial_end" in p:
+            subscription_items.set_trial(ctx, after, trial_end, p)
+    except StripeError:  # a declined card: nothing of it happened
+        ctx.world.pending_lines = pending
+        raise
     if "discounts" in p:
         discounts.overwrite(ctx, after, wanted or [])
     return commit(ctx, before, after)

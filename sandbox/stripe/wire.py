@@ -16,6 +16,7 @@ Obj = dict[str, Any]
 API_VERSION = "2026-10-28.endive"
 
 _KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_DEEPEST = 16
 _PART = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -115,6 +116,8 @@ def decode(raw: str) -> Obj:
     for key, value in parse_qsl(raw, keep_blank_values=True):
         match = _KEY.fullmatch(key)
         parts = [match.group(1), *_PART.findall(match.group(2))] if match else [key]
+        if len(parts) > _DEEPEST:
+            parts = [key]
         node = root
         for part in parts[:-1]:
             name = part or str(len(node))

@@ -92,7 +92,8 @@ def _strict(td: Any, strict: bool) -> Any:
     names = {**vars(importlib.import_module("stripe._request_options")), "StripeContext": object}
     hints = typing_extensions.get_type_hints(td, localns=names, include_extras=True)
     # The functional syntax keeps keys that are no identifiers.
-    rebuilt: Any = typing_extensions.TypedDict(td.__name__, {key: _closed(hint, strict) for key, hint in hints.items()})  # type: ignore[operator]
+    make: Any = typing_extensions.TypedDict
+    rebuilt = make(td.__name__, {key: _closed(hint, strict) for key, hint in hints.items()})
     rebuilt.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", strict=strict, arbitrary_types_allowed=True)
     return rebuilt
 

@@ -27,11 +27,11 @@ class Shop:
         return str(self.seeded["account"])
 
     @property
-    def here(self) -> dict[str, Any]:
+    def here(self) -> Any:
         """SDK options that act for the connected account."""
         return {"stripe_account": self.account}
 
-    def keyed(self, key: str) -> dict[str, Any]:
+    def keyed(self, key: str) -> Any:
         return {**self.here, "idempotency_key": key}
 
     def subscription(self, shape: str) -> str:

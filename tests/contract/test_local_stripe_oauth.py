@@ -155,13 +155,14 @@ def test_letting_go_ends_access_and_tells_the_platform(shop: Shop) -> None:
         shop.client.oauth.deauthorize({"stripe_user_id": shop.account})
 
 
-class _Adapter:
+class _Adapter(requests.adapters.BaseAdapter):
     """requests' transport, answered in process."""
 
     def __init__(self, shop: Shop) -> None:
+        super().__init__()
         self._shop = shop
 
-    def send(self, request: Any, **_: Any) -> Any:
+    def send(self, request: Any, *_: Any, **__: Any) -> Any:
         answer = self._shop.local.answer(
             Request(
                 method=request.method,

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
@@ -25,7 +25,7 @@ class Process:
     base: str
     seeded: dict[str, Any]
     client: stripe.StripeClient
-    here: dict[str, Any] = field(default_factory=dict)
+    here: Any
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         answer = requests.request(method, f"{self.base}/_sandbox/{path}", json=body, timeout=5)
@@ -55,7 +55,7 @@ def running() -> Iterator[Process]:
         assert ">Authorize</button>" in requests.get(url, timeout=5).text
         form = {"account": seeded["account"], "decision": "authorize"}
         asked = {key: value for key, _, value in (pair.partition("=") for pair in urlsplit(url).query.split("&"))}
-        form |= {key: requests.utils.unquote(value) for key, value in asked.items()}
+        form |= {key: unquote(value) for key, value in asked.items()}
         back = requests.post(f"{base}/oauth/authorize", data=form, allow_redirects=False, timeout=5).headers["Location"]
         code = back.partition("code=")[2].partition("&")[0]
         assert client.oauth.token({"grant_type": "authorization_code", "code": code}).stripe_user_id == seeded["account"]
@@ -89,7 +89,7 @@ def test_a_connection_is_kept_open(running: Process) -> None:
 def test_a_timeout_after_applying_leaves_one_effect_and_the_answer_under_the_key(running: Process) -> None:
     id = running.subscription("yearly")
     running.control("POST", "faults", {"kind": "timeout_after", "path": "/v1/subscriptions/*", "times": 1})
-    options = {**running.here, "idempotency_key": "t1"}
+    options: Any = {**running.here, "idempotency_key": "t1"}
     with pytest.raises(stripe.APIConnectionError):
         running.client.v1.subscriptions.update(id, {"cancel_at_period_end": True}, options)
     assert running.client.v1.subscriptions.update(id, {"cancel_at_period_end": True}, options).cancel_at_period_end

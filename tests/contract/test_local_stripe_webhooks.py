@@ -33,7 +33,7 @@ class Inbox:
         return [event["type"] for event in self.taken]
 
 
-def register(shop: Shop, events: list[str] | None = None, *, live: bool = False, connect: bool = True, at: str = URL) -> str:
+def register(shop: Shop, events: Any = None, *, live: bool = False, connect: bool = True, at: str = URL) -> str:
     client = client_of(shop.local, shop.local.keys[live])
     made = client.v1.webhook_endpoints.create(
         {"url": at, "enabled_events": events or ["*"], "connect": connect, "api_version": "2026-10-28.endive"}
