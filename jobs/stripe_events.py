@@ -83,7 +83,7 @@ def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting]
     for event_id, problem in end.problems.items():
         will_be_tried = store.stumble(session, lane.id, event_id, problem, now)
         again += will_be_tried
-        log.warning("webhook.not_understood", event=event_id, problem=problem, will_be_tried=will_be_tried)
+        log.warning("webhook.not_understood", webhook_event=event_id, problem=problem, will_be_tried=will_be_tried)
     return again
 
 

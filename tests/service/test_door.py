@@ -86,6 +86,11 @@ def _signed(*args: Any, **kwargs: Any) -> Callable[[], tuple[bytes, str | None]]
     return lambda: make.signed(*args, **kwargs)
 
 
+def _one_more_byte() -> tuple[bytes, str | None]:
+    raw, header = make.signed(event())
+    return raw + b" ", header
+
+
 HOSTILE: dict[str, tuple[int, Callable[[], tuple[bytes, str | None]]]] = {
     "no signature": (400, _header(lambda _t, _v: None)),
     "an empty signature": (400, _header(lambda _t, _v: "")),
@@ -107,7 +112,7 @@ HOSTILE: dict[str, tuple[int, Callable[[], tuple[bytes, str | None]]]] = {
     "301 seconds ago": (400, lambda: make.signed(event(), at=time.time() - 302)),
     "301 seconds ahead": (400, lambda: make.signed(event(), at=time.time() + 302)),
     "the year 2100": (400, _signed(event(), at=4102444800)),
-    "one more byte": (400, lambda: (lambda raw, header: (raw + b" ", header))(*make.signed(event()))),
+    "one more byte": (400, _one_more_byte),
     "a live event under the test secret": (400, _signed(event(livemode=True))),
     "null": (400, _signed(b"null")),
     "a list": (400, _signed(b"[]")),
