@@ -166,7 +166,7 @@ def default_flow(*, test_coupon: str | None = None, live_coupon: str | None = No
         ),
         confirm=Confirm(
             title="Cancel {{ plan_name | default: 'your subscription' }}?",
-            body="You keep what you have paid for until {{ renewal_date | default: 'the end of your billing period' }}.",
+            body="It will end on {{ renewal_date | default: 'the last day of your billing period' }} instead of renewing.",
             button="Cancel my subscription",
         ),
         done=Done(canceled="Your subscription is canceled", saved="Thank you for staying"),

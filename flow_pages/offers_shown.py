@@ -1,4 +1,4 @@
-"""Which offers fit a customer: configured for this mode, still valid at Stripe as far as we know, and able to take effect."""
+"""Which offers fit a customer: configured for this mode, possible on Stripe as far as the mirror knows, and able to take effect."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,8 @@ from babel.numbers import format_percent
 
 from connect_app import money
 from connect_app.stripe_gateway.objects import Coupon, Status, Subscription
-from flow_pages.document import DiscountOffer, Flow
+from flow_pages.document import Flow
+from jobs import offers, verdicts
 
 # A discount lowers a bill that is going to come.
 _BILLED = frozenset((Status.ACTIVE, Status.TRIALING, Status.PAST_DUE))
@@ -17,31 +18,23 @@ _BILLED = frozenset((Status.ACTIVE, Status.TRIALING, Status.PAST_DUE))
 def wanted(flow: Flow, reason_id: str | None, mode: str) -> dict[str, str]:
     """{offer id: coupon id} of the offers this reason leads to; what is to be looked up in the mirror."""
     reason = flow.reason(reason_id)
-    offers = [offer for offer_id in (reason.offers if reason else ()) if (offer := flow.offer(offer_id)) is not None]
-    return {offer.id: coupon for offer in offers if (coupon := offer.coupons.of(mode)) is not None}
+    found = [offer for offer_id in (reason.offers if reason else ()) if (offer := flow.offer(offer_id)) is not None]
+    return {offer.id: coupon for offer in found if (coupon := offer.coupons.of(mode)) is not None}
 
 
-def fits(offer: DiscountOffer, mode: str, subscription: Subscription | None, coupon: Coupon | None, now: datetime) -> bool:
-    """Whether this offer can be made, and would do something: a refusal costs the customer nothing, a broken promise does."""
-    if coupon is None or coupon.id != offer.coupons.of(mode) or not coupon.valid:
+def fits(subscription: Subscription | None, coupon: Coupon | None, now: datetime) -> bool:
+    """Whether this coupon can be given, and would do something: a refusal costs the customer nothing, a broken promise does.
+
+    The law is the one the job goes by when it is applied.
+    """
+    if subscription is None or coupon is None or subscription.status not in _BILLED or subscription.is_paused:
         return False
-    if coupon.redeem_by is not None and coupon.redeem_by <= now:
-        return False
-    if coupon.max_redemptions is not None and coupon.times_redeemed >= coupon.max_redemptions:
-        return False
-    if subscription is None or subscription.status not in _BILLED:
-        return False
-    if coupon.amount_off is not None and coupon.amount_off.currency != subscription.currency:
-        return False
-    if coupon.products is not None and not any(item.price.product in coupon.products for item in subscription.items):
-        return False
-    # The same coupon twice is no new offer.
-    return all(discount.coupon != coupon.id for discount in subscription.discounts)
+    return not isinstance(offers.plan(subscription, coupon, action_id="", intent={"coupon": coupon.id}, now=now), verdicts.Refused)
 
 
 def fitting(flow: Flow, mode: str, subscription: Subscription | None, coupons: Mapping[str, Coupon], now: datetime) -> frozenset[str]:
     """The ids of all offers that fit; `coupons` are those of the mirror, by id."""
-    return frozenset(offer.id for offer in flow.offers if fits(offer, mode, subscription, coupons.get(offer.coupons.of(mode) or ""), now))
+    return frozenset(offer.id for offer in flow.offers if fits(subscription, coupons.get(offer.coupons.of(mode) or ""), now))
 
 
 def terms(coupon: Coupon, subscription: Subscription, locale: str) -> list[tuple[str, str]]:

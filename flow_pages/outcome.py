@@ -109,7 +109,7 @@ def _verified(action: Action, receipt: Receipt, offer: Json | None, locale: str)
         case "cancel":
             ends = spoken.day(receipt.effective_at, locale) if receipt.effective_at else "now"
             is_trial = after.get("status") == "trialing"
-            text = "Your trial ends without a charge." if is_trial else "You keep access until then."
+            text = "Your trial ends without a charge." if is_trial else "It runs until then, and does not renew."
             return f"{plan} is canceled", text, (("Ends on", ends), ("Next charge", charge or "None"))
         case "discount":
             terms = tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()))

@@ -13,6 +13,7 @@ from connect_app.stripe_gateway import objects
 from flow_pages import links, offers_shown, outcome, sessions, shapes, spoken, steps, theme, wording
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
+from jobs import cancels, verdicts
 from webhooks import mirror
 
 
@@ -108,14 +109,16 @@ def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = N
 
 def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, object]) -> str:
     subscription, consequences, others = visit.subscription, [], []
+    is_request = sessions.served(visit) is not None or subscription is None
     if subscription is not None and visit.connection is not None:
         every = mirror.subscriptions_of(session, visit.connection.id, visit.row.customer)
         running = [one for one in every if not one.is_ended and one.id != subscription.id]
         names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription, *running]))
         consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
-        consequences += shapes.consequences(subscription, shape, names, visit.locale)
+        # What only the team can do has no date that could be promised.
+        is_request = is_request or isinstance(cancels.plan(subscription, action_id="", intent={}), verdicts.Refused)
+        consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.locale)
         others = [spoken.plan(one, names) for one in running]
-    is_request = not visit.is_connected or subscription is None
     return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **frame)
 
 

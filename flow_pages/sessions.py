@@ -232,7 +232,7 @@ def undo(session: Session, visit: Visit, now: datetime) -> str:
             intent={},
             now=now,
             session_id=row.id,
-            **_served(visit),
+            **_state(visit),
         ).id
     except actions.InFlight as flight:
         return flight.action_id
@@ -289,19 +289,22 @@ def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, 
         now=now,
         choice_id=choice.id,
         session_id=row.id,
-        **_served(visit),
+        **_state(visit),
     )
     queues.enqueue(session, "action_promise", action.id, row.workspace_id, due_at=now + PROMISED_AFTER)
     return choice.id
 
 
-def _served(visit: Visit) -> dict[str, Any]:
-    """What the control flow asks for without data or connection waits for the team: we could not tell what to change."""
+def served(visit: Visit) -> str | None:
+    """Why what this customer asks for waits for the team: we cannot tell what to change, or cannot reach it. None: it is done by us."""
     if not visit.is_connected:
-        return {"state": "requested", "code": "not_connected"}
-    if visit.subscription is None:
-        return {"state": "requested", "code": "unknown_subscription"}
-    return {}
+        return "not_connected"
+    return "unknown_subscription" if visit.subscription is None else None
+
+
+def _state(visit: Visit) -> dict[str, Any]:
+    code = served(visit)
+    return {} if code is None else {"state": "requested", "code": code}
 
 
 def offer_on_the_way(visit: Visit, offer_id: str) -> DiscountOffer:

@@ -90,7 +90,7 @@ def accept(token: str) -> AnyResponse:
             return _to(visit)
         offer = sessions.offer_on_the_way(visit, request.form.get("offer", ""))
         coupon = pages.coupons(session, visit).get(offer.coupons.of(visit.row.mode) or "")
-        if coupon is None or visit.subscription is None or not offers_shown.fits(offer, visit.row.mode, visit.subscription, coupon, now):
+        if coupon is None or visit.subscription is None or not offers_shown.fits(visit.subscription, coupon, now):
             return _to(visit, "?gone")
         terms = offers_shown.terms(coupon, visit.subscription, visit.locale)
         sessions.accept(session, visit, offer, headline=wording.render(offer.headline, visit.words), terms=terms, now=now)

@@ -53,6 +53,13 @@ def bundle(stage: make.Stage, customer: str, subscription: str | None, at: int |
     return {**body, **more}
 
 
+def signed_by(secret: str, slug: str, customer: str, subscription: str) -> dict[str, Any]:
+    """A hand-off to one workspace, signed with whatever secret."""
+    stamp = int(time.time())
+    signature = sign(secret, customer, subscription, str(stamp))
+    return {"workspace": slug, "customer": customer, "subscription": subscription, "timestamp": stamp, "signature": signature}
+
+
 def whole(stage: make.Stage, body: dict[str, Any], at: int | None = None) -> tuple[bytes, dict[str, str]]:
     """A body and its Holdfast-Signature header."""
     raw, timestamp = json.dumps(body).encode(), int(time.time()) if at is None else at
