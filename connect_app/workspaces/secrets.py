@@ -56,14 +56,14 @@ def listing(session: Session, workspace_id: str, now: datetime) -> list[Known]:
 
 
 def mint(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, now: datetime, by: str) -> Minted:
-    """The next secret after all of the mode's were revoked, to be shown in this very answer.
+    """The next secret after all of the mode's were revoked, still to be shown.
 
     Raises Conflict while one works: rotate it instead.
     """
     _one_at_a_time(session, workspace_id)
     if _working(session, workspace_id, mode, now):
         raise Conflict(code="secret_exists", message=f"There is a {mode} secret already. Rotate it to get a new one.")
-    return _add(session, workspace_id, mode, ring=ring, now=now, by=by, verb="embed_secret.minted", shown_at=now)
+    return _add(session, workspace_id, mode, ring=ring, now=now, by=by, verb="embed_secret.minted", shown_at=None)
 
 
 def ensure(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, now: datetime, by: str) -> None:

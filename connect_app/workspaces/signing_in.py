@@ -10,10 +10,9 @@ from connect_app.workspaces import directory, identity, logins, members
 
 blueprint = Blueprint("signin", __name__)
 
-_USED_UP = Gone(
-    code="link_used_up",
-    message="This link has been used or has expired. Links work once: ask for a new one on the sign-in page.",
-)
+
+class UsedUp(Gone):
+    """A link that lets nobody in any more; it has a page of its own."""
 
 
 def _typed_address() -> str:
@@ -53,11 +52,12 @@ def open_link(token: str) -> Response | str:
     rt = runtime.current()
     with rt.transaction() as session:
         way = logins.look(session, rt.ring, token, rt.now())
+        place = directory.by_id(session, way.workspace_id) if way and way.workspace_id else None
     if way is None:
-        raise _USED_UP
+        raise UsedUp(code="link_used_up", message="This link has been used or has expired.")
     if way.purpose == "operator" and request.method == "GET":
         return _enter(token)
-    return render_template("signin/link.html", way=way)
+    return render_template("signin/link.html", way=way, place=place)
 
 
 @blueprint.post("/sign-in/<token>")
@@ -72,6 +72,11 @@ def sign_out() -> Response:
     identity.leave()
     flash("You are signed out, here and in every other browser.", "ok")
     return redirect("/sign-in", 303)
+
+
+@blueprint.errorhandler(UsedUp)
+def _used_up(problem: UsedUp) -> Response:
+    return make_response(render_template("signin/gone.html"), problem.status)
 
 
 def _page(*, is_again: bool, typed: str | None = None, error: str | None = None) -> str:
@@ -93,13 +98,13 @@ def _enter(token: str) -> Response:
     with rt.transaction() as session:
         way = logins.take(session, rt.ring, token, now)
         if way is None:
-            raise _USED_UP
+            raise UsedUp(code="link_used_up", message="This link has been used or has expired.")
         place = directory.by_id(session, way.workspace_id) if way.workspace_id else None
         if way.purpose == "confirm_owner" and place is not None and way.email is not None:
             db.tenant(session, place.id)
             # Only the first: whoever comes with an older letter after somebody else has confirmed is not let in by it.
             if members.has_owner(session, place.id):
-                raise _USED_UP
+                raise UsedUp(code="link_used_up", message="This link has been used or has expired.")
             user_id = members.add_owner(session, place.id, way.email, now)
         elif way.purpose == "sign_in" and way.email is not None:
             user_id = members.user_of(session, way.email)
@@ -117,5 +122,5 @@ def _enter(token: str) -> Response:
     elif way.purpose == "operator" and place is not None:
         identity.enter_as_operator(place.id)
     else:
-        raise _USED_UP
+        raise UsedUp(code="link_used_up", message="This link has been used or has expired.")
     return redirect(f"/admin/{place.slug}/" if place else "/sign-in", 303)
