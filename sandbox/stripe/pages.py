@@ -29,7 +29,8 @@ select, input { width: 100%; font: inherit; padding: 10px 12px; border: 1px soli
 ul { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: 10px; }
 li { padding: 12px 14px; display: flex; gap: 12px; justify-content: space-between; align-items: center; flex-wrap: wrap; }
 li + li { border-top: 1px solid var(--line); }
-small { color: var(--soft); display: block; }
+small { color: var(--soft); display: block; margin-top: 4px; }
+ul + p, form + p { margin: 18px 0 0; }
 .row { display: flex; gap: 10px; margin-top: 22px; }
 button { font: inherit; font-weight: 600; padding: 10px 18px; min-height: 44px; border-radius: 8px; border: 1px solid var(--line);
   background: var(--paper); color: var(--ink); cursor: pointer; }

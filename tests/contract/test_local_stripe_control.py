@@ -29,6 +29,12 @@ def cancel(shop: Shop, key: str = "k1", shape: str = "monthly") -> Any:
     return shop.client.v1.subscriptions.update(shop.subscription(shape), CANCEL, shop.keyed(key))
 
 
+def accept(shop: Shop, key: str = "k1") -> Any:
+    """A change that shows when it is made twice."""
+    change: Any = {"discounts": [{"coupon": "LOYAL15"}]}
+    return shop.client.v1.subscriptions.update(shop.subscription("monthly"), change, shop.keyed(key))
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "applied", "again"),
     [
@@ -48,20 +54,20 @@ def test_a_fault_does_what_its_name_says_and_the_key_remembers(
 ) -> None:
     fault(shop, kind, seconds=0.05)
     if error is None:
-        cancel(shop)
+        accept(shop)
     else:
         with pytest.raises(error):
-            cancel(shop)
-    assert shop.effects("monthly") == (["cancel_at_period_end"] if applied else [])
+            accept(shop)
+    assert shop.effects("monthly") == (["discount"] if applied else [])
     if again is None:
-        assert cancel(shop).cancel_at_period_end
-        assert shop.effects("monthly") == ["cancel_at_period_end"]
+        assert len(accept(shop).discounts) == 1
+        assert shop.effects("monthly") == ["discount"]
     else:
         with pytest.raises(again) as caught:
-            cancel(shop)
+            accept(shop)
         assert caught.value.headers["Idempotent-Replayed"] == "true"  # type: ignore[attr-defined]
-        assert cancel(shop, "k2").cancel_at_period_end
-        assert shop.effects("monthly") == ["cancel_at_period_end"]
+        assert len(accept(shop, "k2").discounts) == 1
+        assert shop.effects("monthly") == ["discount"] * (1 + applied)  # under another key it is done again
 
 
 def test_limits_are_told_apart_from_locks(shop: Shop) -> None:

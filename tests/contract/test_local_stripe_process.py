@@ -91,9 +91,9 @@ def test_a_timeout_after_applying_leaves_one_effect_and_the_answer_under_the_key
     running.control("POST", "faults", {"kind": "timeout_after", "path": "/v1/subscriptions/*", "times": 1})
     options: Any = {**running.here, "idempotency_key": "t1"}
     with pytest.raises(stripe.APIConnectionError):
-        running.client.v1.subscriptions.update(id, {"cancel_at_period_end": True}, options)
-    assert running.client.v1.subscriptions.update(id, {"cancel_at_period_end": True}, options).cancel_at_period_end
-    assert [row["kind"] for row in running.control("GET", f"effects?subscription={id}")] == ["cancel_at_period_end"]
+        running.client.v1.subscriptions.update(id, {"discounts": [{"coupon": "LOYAL15"}]}, options)
+    assert len(running.client.v1.subscriptions.update(id, {"discounts": [{"coupon": "LOYAL15"}]}, options).discounts) == 1
+    assert [row["kind"] for row in running.control("GET", f"effects?subscription={id}")] == ["discount"]
 
 
 def test_a_reset_reaches_the_caller_as_a_lost_connection(running: Process) -> None:
