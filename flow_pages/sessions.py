@@ -131,7 +131,7 @@ def pin(session: Session, visit: Visit, *, variables: Mapping[str, Any], subscri
 
 def shown(session: Session, visit: Visit, now: datetime) -> bool:
     """A person has this session before them: from here its link lasts its 24 hours. False when it was over or chosen already."""
-    row = visit.row
+    row, is_first = visit.row, visit.row.shown_at is None
     touched = session.execute(
         update(FlowSession)
         .where(*_open(row.id, now))
@@ -140,7 +140,7 @@ def shown(session: Session, visit: Visit, now: datetime) -> bool:
     ).scalar_one_or_none()
     if touched is None:
         return False
-    if row.shown_at is None and touched == now:
+    if is_first and touched == now:
         facts.record(session, row.workspace_id, row.id, "session.started", now)
     return True
 
