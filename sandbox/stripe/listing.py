@@ -29,9 +29,7 @@ def page(url: str, objects: Iterable[Obj], p: Obj) -> Obj:
         )
     if "starting_after" in p and "ending_before" in p:
         raise invalid("You may only specify one of these parameters: ending_before, starting_after.", "starting_after")
-    ordered = list(objects)
-    ordered.reverse()
-    ordered.sort(key=lambda obj: -int(obj.get("created") or 0))
+    ordered = list(objects)[::-1]
     if cursor := p.get("starting_after"):
         rest = ordered[_place(ordered, cursor, "starting_after") + 1 :]
         data, more = rest[:limit], len(rest) > limit
