@@ -45,7 +45,8 @@ def status(token: str) -> Response:
     with rt.transaction() as session:
         visit = visits.read(session, rt, token)
         settled = pages.can_leave(session, visit, rt.now(), wait_for_all="all" in request.args)
-    return jsonify(settled=settled, url=_back(visit))
+    # Without a choice, what was waited for is an undo: its page is asked for by name, or the flow would begin again.
+    return jsonify(settled=settled, url=_back(visit) + ("?at=undo" if visit.row.state == "open" else ""))
 
 
 @blueprint.post("/cancel/<token>/opened")
