@@ -125,6 +125,7 @@ class Supervisor:
         if stream is None:
             return
         with contextlib.ExitStack() as stack:
+            stack.enter_context(stream)
             log = stack.enter_context((self._logs / f"{child.name}.log").open("a")) if self._logs else None
             for line in stream:
                 text = line.rstrip("\n")
