@@ -6,6 +6,7 @@ from typing import Any
 
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, ValidationError
 
 from connect_app.admin.offers import Choice
@@ -29,7 +30,7 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
 
 
 class DisplayForm(FlaskForm):  # type: ignore[misc]
-    display = RadioField("How should it open?", choices=[("redirect", "Redirect"), ("modal", "Modal")])
+    display = RadioField("How should it open?", choices=[SelectChoice("redirect", "Redirect"), SelectChoice("modal", "Modal")])
 
 
 def _copy(_form: FlaskForm, field: Any) -> None:
@@ -54,10 +55,10 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, coupons: Sequence[Choice], present: str | None) -> None:
         """Let one of these coupons be picked; `present` is picked now."""
-        self.coupon.choices = [("", "No offer: go straight to confirm")]
-        self.coupon.choices += [(coupon.id, f"{coupon.name} — {coupon.terms}") for coupon in coupons]
+        self.coupon.choices = [SelectChoice("", "No offer: go straight to confirm")]
+        self.coupon.choices += [SelectChoice(coupon.id, coupon.label) for coupon in coupons]
         if present and present not in {coupon.id for coupon in coupons}:
-            self.coupon.choices.append((present, f"{present} — Stripe no longer accepts it, so it is not offered"))
+            self.coupon.choices.append(SelectChoice(present, f"{present}: Stripe no longer accepts it, so it is not offered"))
 
 
 def _address(_form: FlaskForm, field: Any) -> None:

@@ -19,6 +19,11 @@ class Choice:
     name: str
     terms: str
 
+    @property
+    def label(self) -> str:
+        """Name and terms, once where the name says it already."""
+        return self.name if self.terms.lower() in self.name.lower() else f"{self.name}: {self.terms}"
+
 
 def choices(session: Session, connection_id: str | None) -> list[Choice]:
     """The account's valid coupons."""
