@@ -1,5 +1,6 @@
 """Connect OAuth on the local Stripe: the page, the code that works once, and letting go."""
 
+import base64
 import json
 import time
 from typing import Any
@@ -137,6 +138,9 @@ def test_a_token_request_is_held_to_its_grammar(shop: Shop) -> None:
         return reply.status, json.loads(reply.body)["error"]
 
     secret = {"client_secret": shop.local.keys[False]}
+    basic = {"authorization": "Basic " + base64.b64encode(f"{shop.local.keys[False]}:".encode()).decode()}
+    body = urlencode({"grant_type": "authorization_code", "code": decide(shop, other(shop))["code"]}).encode()
+    assert shop.local.answer(Request(method="POST", path="/oauth/token", headers=basic, body=body)).status == 401
     assert post(grant_type="authorization_code", code="x") == (401, "invalid_client")
     assert post(client_secret="sk_test_wrong", grant_type="authorization_code", code="x") == (401, "invalid_client")
     assert post(**secret, code="x") == (400, "invalid_request")
