@@ -47,7 +47,8 @@ def read_in(rt: Runtime, claim: work.Claim) -> work.End:
         if connection is None or connection.state != "connected" or connection.read_in.get("state") == "done":
             return work.Done()
         try:
-            _read_page(rt, claim, connection)
+            if _read_page(rt, claim, connection)["state"] == "done":
+                return work.Done()
         except AccessLost as loss:
             return _access_lost(rt, claim, connection, loss)
         except Transient as failure:
@@ -72,31 +73,32 @@ def give_up(rt: Runtime, claim: work.Claim, problem: str) -> None:
             connections.save_read_in(session, connection.id, {**connection.read_in, "state": "failed", "error": problem[:500]})
 
 
-def _read_page(rt: Runtime, claim: work.Claim, connection: Connection) -> None:
+def _read_page(rt: Runtime, claim: work.Claim, connection: Connection) -> Json:
+    """Read and keep the next page; gives the progress as it was stored."""
     progress = _begun(connection.read_in, rt)
     stage = STAGES[_NAMES.index(progress["stage"])]
     budget.wait(rt, connection.account, connection.mode)
     try:
         read = stage.page(rt.stripe(connection.mode).account(connection.account), progress["cursor"])
-    except Missing:
+    except (Missing, Refused) as refusal:
         # What the cursor stands on was deleted: the list is read from its start, which changes nothing that is there.
-        if progress["cursor"] is None:
+        if progress["cursor"] is None or refusal.code != "resource_missing":
             raise
         log.warning("read_in.cursor_gone", connection=connection.id, stage=stage.name)
-        _save(rt, claim, connection, {**progress, "cursor": None, "counts": {**progress["counts"], stage.name: 0}}, None)
-        return
+        return _save(rt, claim, connection, {**progress, "cursor": None, "counts": {**progress["counts"], stage.name: 0}}, None)
     for problem in read.value.unreadable:
         log.warning("read_in.unreadable", connection=connection.id, stage=stage.name, problem=problem)
-    _save(rt, claim, connection, _advanced(progress, read.value, rt), read)
+    return _save(rt, claim, connection, _advanced(progress, read.value, rt), read)
 
 
-def _save(rt: Runtime, claim: work.Claim, connection: Connection, progress: Json, read: Read[Page[projections.Mirrored]] | None) -> None:
+def _save(rt: Runtime, claim: work.Claim, connection: Connection, progress: Json, read: Read[Page[projections.Mirrored]] | None) -> Json:
     with rt.transaction(claim.tenant) as session:
         if read is not None:
             projections.apply_reads(session, connection.workspace_id, connection.id, read.value.items, read.as_of)
         connections.save_read_in(session, connection.id, progress)
         # After the mirror's rows, as everywhere where both are held.
         claim.fence(session)
+    return progress
 
 
 def _begun(stored: Json, rt: Runtime) -> Json:

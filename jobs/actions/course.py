@@ -1,7 +1,5 @@
 """The course of an action: read, plan, freeze the call and its key, write, read back, prove; each step committed before the next."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -20,31 +18,20 @@ from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Coupon, Subscription
 from jobs import plans, verdicts, work
 from jobs.actions import ledger, settlement
-from jobs.actions.conversation import Conversation
+from jobs.actions.turn import NOT_CONNECTED, Ended, Turn
 
 log = structlog.get_logger()
 
 # Stripe forgets keys after 24 hours at the earliest; a call older than this is looked for before anything is written.
 _KEY_LIFE = timedelta(hours=23)
-# A customer waits on the page at first; later the account's rate limit matters more.
-_EAGER_ATTEMPTS, _EAGER_CAP, _PATIENT_CAP = 12, 4.0, 60.0
 # An error of our own is no weather: after so many tries a person hears of it.
 _OWN_ERRORS = 10
 # How often a read back may show something else than what was written, before a person looks.
 _DOUBTS = 5
 _NOT_AS_PLANNED = "not as planned"
 
-_NOT_CONNECTED = "Holdfast has no access to your Stripe account. It is tried again as soon as you reconnect it."
 _UNAVAILABLE = "Stripe could not be reached, or answered with errors, however often it was tried. Press Retry when Stripe is well again."
 _OWN_ERROR = "Holdfast failed while working on this. Nothing is known to be wrong at Stripe; see the log, then press Retry."
-
-
-class _Ended(Exception):
-    """The action's course is over for this run."""
-
-    def __init__(self, end: work.End) -> None:
-        super().__init__(end)
-        self.end = end
 
 
 def perform(rt: Runtime, claim: work.Claim) -> work.End:
@@ -56,7 +43,7 @@ def perform(rt: Runtime, claim: work.Claim) -> work.End:
         connection = connections.by_id(session, action.connection_id) if action.connection_id else None
         later = _superseding(session, action)
     try:
-        return _Course(rt, claim, action, connection).run(later)
+        return _Course(rt, claim, action, connection, later).run()
     except ledger.Moved as moved:
         # Nobody but the holder of the lease moves an action that is under way.
         raise work.LeaseLost(str(moved)) from moved
@@ -75,45 +62,35 @@ def give_up(rt: Runtime, claim: work.Claim, problem: str) -> None:
             settlement.manual(session, action, "internal_error", _OWN_ERROR, rt.now())
 
 
-class _Course:
-    """One run. Nothing is held open while Stripe is asked; every transaction begins at the fence."""
+class _Course(Turn):
+    """The steps of one turn, each from the state that the one before has committed."""
 
-    def __init__(self, rt: Runtime, claim: work.Claim, action: Action, connection: Connection | None) -> None:
-        self.rt = rt
-        self.claim = claim
-        self.action = action
-        self.connection = connection
-        self.talk = Conversation(rt, action)
-        self.wish = settlement.wish(action)
+    def __init__(self, rt: Runtime, claim: work.Claim, action: Action, connection: Connection | None, later: str | None) -> None:
+        super().__init__(rt, claim, action, connection)
+        self.superseded_by = later if action.state == "queued" else None
 
-    def run(self, superseded_by: str | None) -> work.End:
+    def run(self) -> work.End:
         try:
             if self.connection is None or self.connection.state != "connected":
-                self._manual("not_connected", _NOT_CONNECTED)
-            if superseded_by is not None and self.action.state == "queued":
-                self._settle(
-                    verdicts.Refused(
-                        code="superseded", message=f"The customer decided anew meanwhile: {superseded_by} took its place.", is_final=True
-                    )
-                )
+                self.manual("not_connected", NOT_CONNECTED)
             self._steps()
-        except _Ended as over:
+        except Ended as over:
             return over.end
         except AccessLost as lost:
-            return self._locked_out(lost)
+            return self.locked_out(lost)
         except Transient as failure:
-            return self._later(f"stripe: {failure}")
+            return self.later(f"stripe: {failure}")
         except Missing as missing:
-            return self._stop("unknown_subscription", f"Your Stripe account has no subscription {self.action.subscription}: {missing}")
+            return self.stop("unknown_subscription", f"Your Stripe account has no subscription {self.action.subscription}: {missing}")
         except Refused as refusal:
-            return self._stop(refusal.code or "refused", f"Stripe refused: {refusal}")
+            return self.stop(refusal.code or "refused", f"Stripe refused: {refusal}")
         except (work.LeaseLost, ledger.Moved, SQLAlchemyError):
             raise
         except Exception:
             if self.claim.attempts < _OWN_ERRORS:
                 raise
             log.exception("action.own_error")
-            return self._stop("internal_error", _OWN_ERROR)
+            return self.stop("internal_error", _OWN_ERROR)
         return work.Done()
 
     def _steps(self) -> None:
@@ -130,7 +107,7 @@ class _Course:
         if self.connection is None:
             raise RuntimeError("an action without a connection has no Stripe account")
         if self.action.mode not in self.rt.gateways:
-            self._manual("not_connected", f"This server has no Stripe keys for {self.action.mode} mode. Set them, then press Retry.")
+            self.manual("not_connected", f"This server has no Stripe keys for {self.action.mode} mode. Set them, then press Retry.")
         return self.rt.stripe(self.action.mode).account(self.connection.account)
 
     def _read(self, step: str) -> Read[Subscription]:
@@ -152,26 +129,35 @@ class _Course:
         call = settlement.kept_call(self.action)
         if call is not None:
             self._recognise(read, call)
+        if self.superseded_by is not None:
+            self._superseded(self.superseded_by, read, may_be_applied=call is not None)
         verdict = plans.plan(self.wish, read.value, self._coupon(), self.rt.now())
         match verdict:
             case verdicts.AlreadyDone():
-                self._verified(read.value, read)
+                self.verified(read.value, read)
             case verdicts.Refused():
-                self._settle(verdict, read)
+                self.settle(verdict, read)
             case Call():
                 self._freeze(verdict, read)
 
     def _recognise(self, read: Read[Subscription], call: Call) -> None:
         """Whether a call that may have been sent was applied. What was, and did not stay, is not written a second time."""
         if plans.proves(self.wish, read.value, call):
-            self._verified(settlement.before(self.action) or read.value, read)
+            self.verified(settlement.before(self.action) or read.value, read)
         if plans.is_marked(self.wish, read.value) or plans.shows(self.wish, read.value, plans.kept(call)):
-            self._manual(
+            self.manual(
                 "not_as_planned",
                 "The change was made on Stripe, and the subscription has been changed since, or by somebody else at the same time."
                 " See what the customer should have, then press Mark done.",
                 read,
             )
+
+    def _superseded(self, later: str, read: Read[Subscription], *, may_be_applied: bool) -> NoReturn:
+        """What the customer decided since counts; only what was surely never written is said to have changed nothing."""
+        message = f"The customer decided anew meanwhile: {later} took its place."
+        if may_be_applied:
+            message += " It may have been applied before that: compare the subscription in Stripe's dashboard."
+        self.settle(verdicts.Refused(code="superseded", message=message, is_final=not may_be_applied), read)
 
     def _freeze(self, call: Call, read: Read[Subscription]) -> None:
         now, generation = self.rt.now(), self.action.generation + 1
@@ -184,7 +170,7 @@ class _Course:
             "planned_at": now.isoformat(),
             "before": dict(read.value.raw),
         }
-        with self._writing() as session:
+        with self.writing() as session:
             self.action = ledger.move(
                 session, self.action, "prechecked", now, call=kept, generation=generation, due_on=read.value.current_period_end
             )
@@ -211,7 +197,7 @@ class _Course:
             self._plan(self._read("precheck"))
             read = self._send()
         now = self.rt.now()
-        with self._writing() as session:
+        with self.writing() as session:
             self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=read.request_id)
             ledger.record(session, self.action, "action.applied", now)
 
@@ -227,20 +213,20 @@ class _Course:
         read = self._read("read_back")
         call = settlement.kept_call(self.action)
         if call is not None and plans.proves(self.wish, read.value, call):
-            self._verified(settlement.before(self.action) or read.value, read)
+            self.verified(settlement.before(self.action) or read.value, read)
         fresh = plans.plan(self.wish, read.value, self._coupon(), self.rt.now())
         if isinstance(fresh, verdicts.Refused):  # our own words say more than Stripe's
-            self._settle(fresh, read)
-        self._manual(refusal.code or "refused", f"Stripe refused the change: {refusal}", read)
+            self.settle(fresh, read)
+        self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}", read)
 
-    # Proof and ends.
+    # Proof.
 
     def _prove(self, read: Read[Subscription]) -> None:
         call = settlement.kept_call(self.action)
         if call is None or plans.proves(self.wish, read.value, call):
-            self._verified(settlement.before(self.action) or read.value, read)
+            self.verified(settlement.before(self.action) or read.value, read)
         self.talk.doubt(_NOT_AS_PLANNED)
-        with self._writing() as session:
+        with self.writing() as session:
             settlement.mirrored(session, self.action, read)
             session.flush()
             doubts = session.execute(
@@ -256,62 +242,7 @@ class _Course:
                     " See what the customer should have, then press Mark done.",
                     self.rt.now(),
                 )
-        raise _Ended(work.Done() if is_over else work.Again(problem=_NOT_AS_PLANNED, after=self._pause()))
-
-    def _verified(self, before: Subscription, read: Read[Subscription]) -> NoReturn:
-        with self._writing() as session:
-            settlement.verified(session, self.action, before, read, self.rt.now())
-        raise _Ended(work.Done())
-
-    def _settle(self, refusal: verdicts.Refused, read: Read[Subscription] | None = None) -> NoReturn:
-        if not refusal.is_final:
-            self._manual(refusal.code, refusal.message, read)
-        with self._writing() as session:
-            if read is not None and plans.foreign(self.wish, read.value) is None:
-                settlement.mirrored(session, self.action, read)
-            settlement.failed(session, self.action, refusal.code, refusal.message, self.rt.now())
-        raise _Ended(work.Done())
-
-    def _manual(self, code: str, message: str, read: Read[Subscription] | None = None) -> NoReturn:
-        with self._writing() as session:
-            due_on = None
-            if read is not None:
-                settlement.mirrored(session, self.action, read)
-                due_on = read.value.current_period_end
-            settlement.manual(session, self.action, code, message, self.rt.now(), due_on)
-        raise _Ended(work.Done())
-
-    def _stop(self, code: str, message: str) -> work.End:
-        try:
-            self._manual(code, message)
-        except _Ended as over:
-            return over.end
-
-    def _later(self, problem: str) -> work.End:
-        with self._writing():
-            pass
-        return work.Again(problem=problem[:500], after=self._pause())
-
-    def _locked_out(self, lost: AccessLost) -> work.End:
-        if not lost.is_disconnected or self.connection is None:
-            # Our own platform key is refused: no account is at fault, and none must lose its connection for it.
-            return self._later(f"stripe: {lost}")
-        with self._writing() as session:
-            connections.lost(session, self.claim.tenant, self.connection.id, at=self.rt.now(), reason="access_lost", actor="holdfast")
-            settlement.manual(session, self.action, "not_connected", _NOT_CONNECTED, self.rt.now())
-        return work.Done()
-
-    def _pause(self) -> timedelta:
-        cap = _EAGER_CAP if self.claim.attempts <= _EAGER_ATTEMPTS else _PATIENT_CAP
-        return work.backoff(self.claim.attempts, base=0.25, cap=cap)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        """A transaction behind the fence, with what was said to Stripe written down in it."""
-        with self.rt.transaction(self.claim.tenant) as session:
-            self.claim.fence(session)
-            self.talk.note(session)
-            yield session
+        raise Ended(work.Done() if is_over else work.Again(problem=_NOT_AS_PLANNED, after=self.pause()))
 
 
 def _superseding(session: Session, action: Action) -> str | None:

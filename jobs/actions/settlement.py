@@ -68,6 +68,7 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     _outcome(session, action, before, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
+    _overtaken(session, action, read, now)
     return action
 
 
@@ -128,6 +129,27 @@ def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> boo
 def before(action: Action) -> Subscription | None:
     """The subscription as it was when the call was planned."""
     return read_subscription(action.call["before"]) if action.call else None
+
+
+def _overtaken(session: Session, action: Action, read: Read[Subscription], now: datetime) -> None:
+    """What still waits for a person about this subscription, and was asked for earlier: the same read settles it where it can.
+
+    A cancel or an undo that shows is done. What was surely never written gives way to the later decision; the rest keeps waiting.
+    """
+    if action.verb == "payment_method":
+        return
+    rows = select(Action).where(
+        Action.connection_id == action.connection_id,
+        Action.subscription == action.subscription,
+        Action.verb.in_(("cancel", "undo_cancel", "discount")),
+        Action.state.in_(ledger.WAITING),
+        Action.asked_at < action.asked_at,
+    )
+    for older in session.execute(rows).scalars().all():
+        if older.verb != "discount" and plans.shows(wish(older), read.value):
+            verified(session, older, before(older) or read.value, read, now)
+        elif older.call is None:
+            failed(session, older, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
 
 
 def _request(action: Action, read: Read[Subscription]) -> str | None:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from connect_app import config
+from connect_app.models import Action
 from connect_app.stripe_gateway.calls import Call
-from jobs import actions, work
+from jobs import actions, queues, work
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import CallerKilled
 from tests import make
@@ -487,18 +489,69 @@ def test_mark_done_on_another_customers_subscription_is_refused(stage: Stage) ->
     assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is False
 
 
-def test_an_older_decision_tried_again_does_not_undo_a_later_one(stage: Stage) -> None:
-    stage.change("LOYAL15", max_redemptions=1, times_redeemed=1)
-    older = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": "LOYAL15", "headline": "Less"})
+def test_a_later_decision_takes_the_place_of_one_that_waits_for_a_person(stage: Stage) -> None:
+    older = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": "GONE", "headline": "Less"})
     assert stage.run(older).state == "manual"
+    same = stage.ask("monthly", "cancel", state="requested", code="plain")
     stage.later(minutes=1)
     assert stage.run(stage.ask("monthly", "cancel")).state == "verified"
-    stage.change("LOYAL15", max_redemptions=5)
+    assert (stage.now(older).state, stage.now(older).code) == ("failed", "superseded")
+    assert stage.now(same).state == "verified"
+    assert stage.effects(subscription(stage)) == ["cancel_at_period_end"]
+
+
+def test_what_may_have_been_written_is_not_said_to_have_changed_nothing(stage: Stage) -> None:
+    stage.fault("timeout_after", "/v1/subscriptions/*", "POST", times=1)
+    older = stage.ask("monthly", "discount")
+    stage.work(older.id)
+    stage.sql("update work set attempts = 719")
+    stage.fault("500", "/v1/*")
+    stage.work(older.id)
+    assert stage.now(older).code == "stripe_unavailable"
+    stage.calm()
+    stage.change(subscription(stage), discounts="", metadata={"holdfast_action": "act_of_another"})
+    stage.later(minutes=1)
+    assert stage.run(stage.ask("monthly", "cancel")).state == "verified"
+    assert stage.now(older).state == "manual"
     with stage.rt.transaction(stage.workspace_id) as session:
         actions.retry(session, stage.workspace_id, older.id, stage.rt.now(), "usr_1")
     done = stage.run(older)
+    assert (done.state, done.code) == ("manual", "superseded")
+    assert stage.stripe_says(subscription(stage))["cancel_at_period_end"] is True
+
+
+def test_an_older_decision_under_way_again_does_not_undo_a_later_one(stage: Stage) -> None:
+    older = stage.ask("monthly", "discount", state="requested", code="plain")
+    stage.later(minutes=1)
+    stage.ask("monthly", "cancel")
+    # As it would be had the older one been retried in the moment before the later one was verified.
+    stage.run(stage.all(select(Action).where(Action.verb == "cancel"))[0])
+    assert (stage.now(older).state, stage.now(older).code) == ("failed", "superseded")
+    back_in_the_queue = update(Action).where(Action.id == older.id).values(state="queued", code=None)
+    with stage.rt.transaction(stage.workspace_id) as session:
+        session.execute(back_in_the_queue)
+        queues.enqueue(session, "action", older.id, stage.workspace_id, due_at=stage.rt.now())
+    done = stage.run(older)
     assert (done.state, done.code) == ("failed", "superseded")
     assert stage.stripe_says(subscription(stage))["cancel_at_period_end"] is True
+
+
+def test_nothing_of_a_worker_counts_once_another_has_taken_over_even_if_that_one_has_done_nothing_yet(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+
+    def take_over(method: str, _url: str) -> None:
+        if method == "post":
+            stage.sql("update work set lease_token = lease_token + 1, lease_until = clock_timestamp() + interval '1 minute'")
+
+    stage.client.after.append(take_over)
+    assert stage.work(action.id) is None
+    assert stage.now(action).state == "prechecked"
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "precheck"]
+    assert stage.work_rows()[0].lease_token == 2
+    stage.client.after.clear()
+    stage.end_leases()
+    assert stage.run(action).state == "verified"
+    assert stage.effects(subscription(stage)) == ["discount"]
 
 
 def test_the_intent_is_kept_as_it_was_asked(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -208,10 +209,10 @@ def test_work_is_accepted_while_redis_is_away(rt: Runtime) -> None:
     assert row(rt, work_id) is not None
 
 
-def test_the_worker_hears_its_bell_and_no_other(rt: Runtime) -> None:
+def test_the_worker_hears_its_bell_and_no_other(rt: Runtime, tmp_path: Path) -> None:
     work_id = ask(rt, done)
     queue = Queue(queues.UPKEEP, connection=rt.redis, serializer=JSONSerializer)
-    queue.enqueue("os.system", "true")
+    queue.enqueue("os.mkdir", str(tmp_path / "opened"))
     redis = Redis.from_url(rt.settings.redis_url)
     hears = worker.Worker([Queue(queues.UPKEEP, connection=redis, serializer=JSONSerializer)], connection=redis, serializer=JSONSerializer)
     hears.work(burst=True, logging_level="WARNING")
@@ -219,6 +220,7 @@ def test_the_worker_hears_its_bell_and_no_other(rt: Runtime) -> None:
     assert row(rt, work_id) is None
     assert queue.count == 0
     assert queue.failed_job_registry.count == 0
+    assert not (tmp_path / "opened").exists()
 
 
 def test_every_kind_of_work_has_a_handler_and_a_queue() -> None:

@@ -1,0 +1,104 @@
+"""A turn at an action: its transactions behind the fence, and the ways in which it can end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NoReturn
+
+from sqlalchemy.orm import Session
+
+from connect_app import connections
+from connect_app.models import Action, Connection
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.errors import AccessLost
+from connect_app.stripe_gateway.gateway import Read
+from connect_app.stripe_gateway.objects import Subscription
+from jobs import plans, verdicts, work
+from jobs.actions import settlement
+from jobs.actions.conversation import Conversation
+
+NOT_CONNECTED = "Holdfast has no access to your Stripe account. It is tried again as soon as you reconnect it."
+# A customer waits on the page at first; later the account's rate limit matters more.
+_EAGER_ATTEMPTS, _EAGER_CAP, _PATIENT_CAP = 12, 4.0, 60.0
+
+
+class Ended(Exception):
+    """The turn is over; `end` is what the work row is told."""
+
+    def __init__(self, end: work.End) -> None:
+        super().__init__(end)
+        self.end = end
+
+
+class Turn:
+    """One worker's turn. Nothing is held open while Stripe is asked; every transaction begins at the fence."""
+
+    def __init__(self, rt: Runtime, claim: work.Claim, action: Action, connection: Connection | None) -> None:
+        self.rt = rt
+        self.claim = claim
+        self.action = action
+        self.connection = connection
+        self.talk = Conversation(rt, action)
+        self.wish = settlement.wish(action)
+
+    def verified(self, before: Subscription, read: Read[Subscription]) -> NoReturn:
+        """Proven: the receipt is written, and the turn is over."""
+        with self.writing() as session:
+            settlement.verified(session, self.action, before, read, self.rt.now())
+        raise Ended(work.Done())
+
+    def settle(self, refusal: verdicts.Refused, read: Read[Subscription] | None = None) -> NoReturn:
+        """Not by a direct call: for a person to see to, or failed for good."""
+        if not refusal.is_final:
+            self.manual(refusal.code, refusal.message, read)
+        with self.writing() as session:
+            if read is not None and plans.foreign(self.wish, read.value) is None:
+                settlement.mirrored(session, self.action, read)
+            settlement.failed(session, self.action, refusal.code, refusal.message, self.rt.now())
+        raise Ended(work.Done())
+
+    def manual(self, code: str, message: str, read: Read[Subscription] | None = None) -> NoReturn:
+        """A person must see to it; the turn is over."""
+        with self.writing() as session:
+            due_on = None
+            if read is not None:
+                settlement.mirrored(session, self.action, read)
+                due_on = read.value.current_period_end
+            settlement.manual(session, self.action, code, message, self.rt.now(), due_on)
+        raise Ended(work.Done())
+
+    def stop(self, code: str, message: str) -> work.End:
+        """As `manual`, for a caller that has caught what went wrong."""
+        try:
+            self.manual(code, message)
+        except Ended as over:
+            return over.end
+
+    def later(self, problem: str) -> work.End:
+        """Not now: what was said is written down, and the work is postponed."""
+        with self.writing():
+            pass
+        return work.Again(problem=problem[:500], after=self.pause())
+
+    def locked_out(self, lost: AccessLost) -> work.End:
+        """The account has cut us off: the connection is over, and with it this turn."""
+        if not lost.is_disconnected or self.connection is None:
+            # Our own platform key is refused: no account is at fault, and none must lose its connection for it.
+            return self.later(f"stripe: {lost}")
+        with self.writing() as session:
+            connections.lost(session, self.claim.tenant, self.connection.id, at=self.rt.now(), reason="access_lost", actor="holdfast")
+            settlement.manual(session, self.action, "not_connected", NOT_CONNECTED, self.rt.now())
+        return work.Done()
+
+    def pause(self) -> timedelta:
+        """How long to wait before the next try: seconds while a customer may be watching."""
+        cap = _EAGER_CAP if self.claim.attempts <= _EAGER_ATTEMPTS else _PATIENT_CAP
+        return work.backoff(self.claim.attempts, base=0.25, cap=cap)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction behind the fence, with what was said to Stripe written down in it."""
+        with self.rt.transaction(self.claim.tenant) as session:
+            self.claim.fence(session)
+            self.talk.note(session)
+            yield session
