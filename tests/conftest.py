@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from redis import Redis
-from sandbox.stripe.local import LocalStripe
-from sandbox.stripe.sdk import LocalClient
 from sqlalchemy import text
 
 from connect_app import config, db, migrations, runtime
 from connect_app.models import Base
 from sandbox import embedded
+from sandbox.stripe.local import LocalStripe
+from sandbox.stripe.sdk import LocalClient
 from tests import make
 
 
@@ -27,7 +27,7 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def servers() -> Servers:
     """TEST_DATABASE_URL and TEST_REDIS_URL where they are given, else embedded servers; the schema is migrated once."""
     database_url = os.environ.get("TEST_DATABASE_URL") or embedded.start_postgres().create_database("holdfast_test")
     if os.environ.get("TEST_DATABASE_URL") and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
@@ -38,7 +38,7 @@ def servers() -> Iterator[Servers]:
     migrations.upgrade(engine)
     engine.dispose()
     redis.close()
-    yield Servers(database_url=database_url, redis_url=redis_url)
+    return Servers(database_url=database_url, redis_url=redis_url)
 
 
 def _database_of(worker: str, url: str) -> str:
