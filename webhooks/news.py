@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -100,9 +100,12 @@ def _apply(session: Session, connection: Connection, told: Sequence[_Told], now:
     rows, doubtful = projections.newest(one.row for one in told if one.row is not None)
     doubtful |= {(row.kind, row.id) for row in projections.apply(session, *place, rows)}
     doubtful |= {(one.meaning.kind, one.meaning.id) for one in told if isinstance(one.meaning, events.Trigger)}
+    # A read in the very second of the news could not be put in order with it, either.
+    second = timedelta(seconds=1)
+    fresh = {(row.kind, row.id) for row in rows if row.as_of + second > now}
     # Last, and sorted: a read that is being recorded holds its object's row and then wants its work row, like us.
     for kind, id in sorted(doubtful):
-        projections.refetch(session, *place, kind, id, due_at=now)
+        projections.refetch(session, *place, kind, id, due_at=now + second if (kind, id) in fresh else now)
     for one in told:
         if isinstance(one.meaning, events.Deauthorized):
             _deauthorized(session, connection, one.event, now)

@@ -1,0 +1,198 @@
+"""What is known when a customer's flow opens: never another's data, never more than two seconds, never a failure."""
+
+import dataclasses
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from connect_app import connections
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.gateway import Gateway
+from sandbox.stripe import accounts
+from sandbox.stripe.local import LocalStripe
+from sandbox.stripe.sdk import LocalClient
+from tests import make
+from webhooks import enrichment, mapping, mirror, projections
+from webhooks.enrichment import Enriched
+
+
+@pytest.fixture
+def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
+    return make.workspace(rt, local)
+
+
+def load(rt: Runtime, stage: make.Stage, customer: str, subscription: str | None) -> Enriched:
+    return enrichment.load(
+        rt,
+        workspace_id=stage.workspace_id,
+        mode=stage.mode,
+        connection_id=stage.connection_id,
+        customer=customer,
+        subscription=subscription,
+    )
+
+
+def reads(local: LocalStripe, begin: int) -> int:
+    return len(local.requests) - begin
+
+
+def test_the_mirror_answers_in_one_query_and_without_stripe(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    make.read_in(rt)
+    customer, subscription = stage.shapes["monthly"]
+    begin, queries = len(local.requests), []
+
+    def count(*given: Any) -> None:
+        queries.append(given[2])
+
+    event.listen(rt.engine, "before_cursor_execute", count)
+    found = load(rt, stage, customer, subscription)
+    event.remove(rt.engine, "before_cursor_execute", count)
+    assert found.subscription is not None
+    assert found.customer is not None
+    assert (found.subscription.id, found.customer.name, found.product_name, found.source) == (subscription, "Maya Okafor", "Pro", "mirror")
+    assert len([query for query in queries if "set_config" not in query]) == 1
+    assert reads(local, begin) == 0
+
+
+def test_what_the_mirror_lacks_is_read_once_and_kept(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    customer, subscription = stage.shapes["yearly"]
+    begin = len(local.requests)
+    found = load(rt, stage, customer, subscription)
+    assert found.subscription is not None
+    assert found.customer is not None
+    assert (found.source, found.product_name, found.customer.name) == ("stripe", "Pro", "Jonas Lindqvist")
+    assert reads(local, begin) == 2
+    with rt.transaction(stage.workspace_id) as session:
+        kept = mirror.subscription(session, stage.connection_id, subscription)
+    assert kept is not None
+    assert (kept.status, kept.current_period_end) == (found.subscription.status, found.subscription.current_period_end)
+    again = load(rt, stage, customer, subscription)
+    assert (again.source, reads(local, begin)) == ("mirror", 2)
+
+
+def test_what_is_in_doubt_is_read_again(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    make.read_in(rt)
+    customer, subscription = stage.shapes["monthly"]
+    with rt.transaction(stage.workspace_id) as session:
+        projections.refetch(session, stage.workspace_id, stage.connection_id, "subscription", subscription, due_at=rt.now())
+    begin = len(local.requests)
+    assert load(rt, stage, customer, subscription).source == "stripe"
+    assert reads(local, begin) == 1
+    local.faults.add({"kind": "500"})
+    assert load(rt, stage, customer, subscription).source == "mirror"  # better than nothing
+
+
+def test_another_customer_s_subscription_tells_nothing(rt: Runtime, stage: make.Stage) -> None:
+    for _ in ("live", "mirror"):
+        found = load(rt, stage, stage.shapes["monthly"][0], stage.shapes["yearly"][1])
+        assert (found.subscription, found.product_name, found.is_of_another) == (None, None, True)
+        assert found.customer is not None
+
+
+@pytest.mark.parametrize("subscription", ["sub_unknown", "..", "a/b?c=d&e", "sub 1", "é", "", None])
+def test_an_unknown_subscription_is_no_failure(rt: Runtime, stage: make.Stage, subscription: str | None) -> None:
+    found = load(rt, stage, stage.shapes["monthly"][0], subscription)
+    assert found.subscription is None
+    assert found.customer is not None
+
+
+@pytest.mark.parametrize("kind", ["500", "429", "reset", "timeout_after"])
+def test_a_stripe_that_fails_leaves_what_is_known(rt: Runtime, local: LocalStripe, stage: make.Stage, kind: str) -> None:
+    local.faults.add({"kind": kind})
+    assert load(rt, stage, *stage.shapes["monthly"]) == Enriched()
+
+
+def test_a_stripe_that_hangs_is_waited_for_two_seconds_with_nothing_open(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    checked_out = []
+
+    class Hanging(LocalClient):
+        def request(self, *_args: Any, **_kwargs: Any) -> Any:
+            checked_out.append(rt.engine.pool.checkedout())  # type: ignore[attr-defined]
+            time.sleep(4)
+            raise TimeoutError
+
+    hanging = Gateway(
+        mode="test",
+        secret_key=local.keys[False],
+        client_id="ca_1",
+        api_base=local.base_url,
+        connect_base=None,
+        connect_timeout=1,
+        read_timeout=1,
+        http_client=Hanging(local),
+    )
+    slow = dataclasses.replace(rt, quick_gateways={**rt.quick_gateways, rt.settings.modes[0]: hanging})
+    began = time.monotonic()
+    assert load(slow, stage, *stage.shapes["monthly"]) == Enriched()
+    assert time.monotonic() - began < 3
+    assert checked_out == [0, 0]
+
+
+def test_without_a_working_connection_nothing_is_known(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    make.read_in(rt)
+    customer, subscription = stage.shapes["monthly"]
+    nothing = enrichment.load(
+        rt, workspace_id=stage.workspace_id, mode="test", connection_id=None, customer=customer, subscription=subscription
+    )
+    assert nothing == Enriched()
+    with rt.transaction(stage.workspace_id) as session:
+        connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="x")
+    begin = len(local.requests)
+    assert load(rt, stage, customer, subscription) == Enriched()
+    assert reads(local, begin) == 0
+
+
+def test_a_read_that_finds_us_cut_off_ends_the_connection(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    accounts.disconnect(local, stage.account, False)
+    assert load(rt, stage, *stage.shapes["monthly"]) == Enriched()
+    with rt.transaction(stage.workspace_id) as session:
+        found = connections.by_id(session, stage.connection_id)
+    assert found is not None
+    assert found.disconnect_reason == "access_lost"
+
+
+def test_another_workspace_s_connection_is_not_there(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    other = make.workspace(rt, local)
+    make.read_in(rt)
+    customer, subscription = stage.shapes["monthly"]
+    found = enrichment.load(
+        rt, workspace_id=other.workspace_id, mode="test", connection_id=stage.connection_id, customer=customer, subscription=subscription
+    )
+    assert found == Enriched()
+
+
+def test_variables_come_from_stripe_first_then_from_the_hand_off(rt: Runtime, stage: make.Stage) -> None:
+    make.read_in(rt)
+    found = load(rt, stage, *stage.shapes["monthly"])
+    custom = {"first_name": "Em", "email": "other@mail.example", "amount": ["no"], "unheard": "of"}
+    variables = mapping.variables(found, custom, now=rt.now(), locale="en")
+    assert variables["first_name"] == {"value": "Maya", "source": "customer.name"}
+    assert variables["plan_name"] == {"value": "Pro", "source": "product.name"}
+    assert variables["amount"] == {"value": "$29.00", "source": "subscription.amount"}
+    assert variables["email"]["value"] == "maya.okafor@mail.example"
+    assert variables["renewal_date"]["source"] == "subscription.current_period_end"
+    assert set(variables) == set(mapping.NAMES)
+    empty = mapping.variables(Enriched(), custom, now=rt.now(), locale="en")
+    assert empty == {
+        "first_name": {"value": "Em", "source": "custom.first_name"},
+        "email": {"value": "other@mail.example", "source": "custom.email"},
+    }
+
+
+@pytest.mark.parametrize(("shape", "has_renewal"), [("monthly", True), ("already_canceling", False), ("paused", False)])
+def test_who_will_not_renew_has_no_renewal_date(rt: Runtime, stage: make.Stage, shape: str, has_renewal: bool) -> None:
+    found = load(rt, stage, *stage.shapes[shape])
+    assert ("renewal_date" in mapping.variables(found, {}, now=rt.now(), locale="de")) is has_renewal
+
+
+def test_dates_and_money_are_written_for_their_reader(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    customer, subscription = stage.shapes["monthly"]
+    item = local.world(stage.account, False).get("subscription", subscription)["items"]["data"][0]
+    item["current_period_end"] = int(datetime(2030, 3, 5, 12, tzinfo=UTC).timestamp())
+    found = load(rt, stage, customer, subscription)
+    german = mapping.variables(found, {}, now=rt.now(), locale="de")
+    assert (german["renewal_date"]["value"], german["amount"]["value"]) == ("5. März 2030", "29,00\xa0$")
+    assert mapping.variables(found, {}, now=rt.now(), locale="xx-nonsense")["renewal_date"]["value"] == "March 5, 2030"
