@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import stripe
@@ -32,6 +33,13 @@ def test_what_can_not_be_expanded_is_refused_before_anything_changes(shop: Shop)
     with pytest.raises(stripe.InvalidRequestError, match="cannot be expanded"):
         shop.client.v1.subscriptions.update(shop.subscription("monthly"), {"cancel_at_period_end": True, "expand": ["coupon"]}, shop.here)
     assert len(shop.local.effects) == before
+
+
+def test_expansion_goes_four_levels_deep(shop: Shop) -> None:
+    id = shop.subscription("monthly")
+    shop.client.v1.subscriptions.retrieve(id, {"expand": ["customer.subscriptions.data.customer"]}, shop.here)
+    with pytest.raises(stripe.InvalidRequestError, match="more than 4 levels"):
+        shop.client.v1.subscriptions.retrieve(id, {"expand": ["customer.subscriptions.data.customer.subscriptions"]}, shop.here)
 
 
 def test_an_unknown_parameter_is_named(shop: Shop) -> None:
@@ -231,7 +239,8 @@ def test_a_refusal_after_the_start_is_kept_and_a_validation_failure_is_not(shop:
 def test_keys_belong_to_an_account_and_deletes_have_none(shop: Shop) -> None:
     shop.local.connections[(shop.seeded["unconnected_account"], False)] = "read_write"
     here = shop.client.v1.customers.create({"name": "A"}, shop.keyed("k1"))
-    there = shop.client.v1.customers.create({"name": "A"}, {**shop.keyed("k1"), "stripe_account": shop.seeded["unconnected_account"]})
+    elsewhere: Any = {**shop.keyed("k1"), "stripe_account": shop.seeded["unconnected_account"]}
+    there = shop.client.v1.customers.create({"name": "A"}, elsewhere)
     assert here.id != there.id
     path = f"/v1/subscriptions/{shop.subscription('monthly')}"
     statuses = [shop.ask("DELETE", path, idempotency_key="k2").status for _ in range(2)]
