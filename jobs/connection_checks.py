@@ -44,8 +44,9 @@ def deauthorize(rt: Runtime, claim: work.Claim) -> work.End:
     """Give up our access to the account of a connection that was ended here. "Not connected" counts as done."""
     with rt.transaction(claim.tenant) as session:
         connection = connections.by_id(session, claim.row_id)
-    if connection is None or connection.state == "connected":
-        return work.Done()  # connected again meanwhile: the wish is out of date
+        home = connections.locate(session, connection.account, connection.mode) if connection else None
+    if connection is None or home is not None:
+        return work.Done()  # connected again meanwhile, here or by another workspace: the wish is out of date
     try:
         rt.stripe(connection.mode).deauthorize(connection.account)
     except Transient as failure:

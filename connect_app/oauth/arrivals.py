@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from connect_app import audit, connections, preferences
+from connect_app.modes import Mode
 from connect_app.oauth.exchange import Grant
 from connect_app.oauth.setbacks import Setback
 from connect_app.runtime import Runtime
@@ -71,8 +72,10 @@ def arrive_for(rt: Runtime, who: Member, grant: Grant, account: Account) -> Arri
     except accounts.Taken:
         raise Setback("other_workspace") from None
     except accounts.AnotherAccount:
-        _give_back(rt, grant)
+        _give_back(rt, grant.account, grant.mode)
         raise Setback("another_account") from None
+    if linked.replaced is not None:
+        _give_back(rt, linked.replaced, grant.mode)
     kind: Literal["again", "linked"] = "again" if linked.is_again else "linked"
     return Arrival(kind=kind, place=who.workspace, connection_id=linked.connection_id, connected_at=now)
 
@@ -127,12 +130,12 @@ def _note_sign_in(session: Session, workspace_id: str, account: str, now: dateti
     audit.record(session, workspace_id, actor=f"stripe:{account}", verb="signed_in", at=now, details={"by": "stripe"})
 
 
-def _give_back(rt: Runtime, grant: Grant) -> None:
+def _give_back(rt: Runtime, account: str, mode: Mode) -> None:
     """An account that nobody here has must not stay open to us."""
     with rt.transaction() as session:
-        if connections.locate(session, grant.account, grant.mode) is not None:
+        if connections.locate(session, account, mode) is not None:
             return
     try:
-        rt.quick_stripe(grant.mode).deauthorize(grant.account)
+        rt.quick_stripe(mode).deauthorize(account)
     except StripeFailure as failure:
-        log.warning("oauth.not_given_back", account=grant.account, code=failure.code)
+        log.warning("oauth.not_given_back", account=account, code=failure.code)

@@ -32,10 +32,11 @@ class AnotherAccount(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
-    """A connection that now stands; `is_again` when it had been there before."""
+    """A connection that now stands; `is_again` when it had been there before. `replaced` is the account that made room for it."""
 
     connection_id: str
     is_again: bool
+    replaced: str | None = None
 
 
 def link(session: Session, workspace_id: str, *, account: Account, mode: Mode, scope: str, now: datetime, ring: KeyRing, by: str) -> str:
@@ -81,7 +82,7 @@ def link_or_relink(
     if known.account != account.id:
         _make_room(session, known)
         connection_id = link(session, workspace_id, account=account, mode=mode, scope=scope, now=now, ring=ring, by=by)
-        return Linked(connection_id=connection_id, is_again=False)
+        return Linked(connection_id=connection_id, is_again=False, replaced=known.account)
     # Even a connection that never broke gets a new time: a deauthorization sent before this round trip is news of the past.
     session.execute(
         update(Connection)

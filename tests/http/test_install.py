@@ -461,6 +461,30 @@ def test_undo_lets_the_account_go_and_frees_the_name(house: House, acme: str) ->
     )
 
 
+def test_an_undo_that_stripe_hears_of_late_does_not_end_the_next_install(house: House, acme: str) -> None:
+    browser = house.browser()
+    browser.connect(acme)
+    browser.post("/install/undo", form_on="/install/connected")
+    browser.connect(acme)
+
+    work.drain(house.rt, "upkeep")
+
+    assert (acme, False) in house.local.connections
+
+
+def test_an_account_that_makes_room_is_given_back(house: House, acme: str, other: str) -> None:
+    browser = house.browser()
+    slug = browser.install(acme)
+    browser.connect(other, "live", workspace=slug)
+    browser.post("/install/undo", form_on="/install/connected")
+
+    browser.connect(acme, "live", workspace=slug)
+    work.drain(house.rt, "upkeep")
+
+    assert (other, True) not in house.local.connections
+    assert (acme, True) in house.local.connections
+
+
 def test_after_an_undo_in_a_second_mode_the_right_account_can_be_connected(house: House, acme: str, other: str) -> None:
     browser = house.browser()
     slug = browser.install(acme)
