@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -264,6 +265,25 @@ class TestTenants:
         assert set(states(rt).values()) == {"done"}
         assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
 
+    def test_an_event_that_is_put_aside_while_its_account_is_being_connected_is_not_missed(self, rt: Runtime, local: LocalStripe) -> None:
+        stage = make.workspace(rt, local)
+        with rt.transaction(stage.workspace_id) as session:
+            connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="operator")
+            session.execute(text("delete from work"))
+        told = about(stage, "x.y.z", {"id": "x"})
+        keep(rt, [told])
+        connecting = threading.Thread(target=reconnect, args=(rt, stage))
+        with rt.transaction() as session:  # a drain, just after it found no connection
+            lane = store.lock(session, store.lane_id(stage.account, False))
+            assert lane is not None
+            connecting.start()
+            _until(lambda: _is_waiting(rt))
+            store.settle(session, [told["id"]], "waiting_for_account", rt.now())
+        connecting.join()
+        assert states(rt) == {told["id"]: "pending"}
+        drain(rt)
+        assert states(rt) == {told["id"]: "ignored"}
+
     def test_the_platform_s_own_news_and_unknown_types_are_ignored(self, rt: Runtime, stage: make.Stage) -> None:
         told = [
             about(stage, "x.y.z", {"id": "x"}),
@@ -427,14 +447,38 @@ class TestPoison:
         assert mirrored(rt, stage, stage.shapes["monthly"][1]) is None
 
     def test_deliveries_are_kept_while_their_lane_is_being_drained(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
-        first, *others = changes(local, stage, stage.shapes["monthly"][1])
+        subscription = stage.shapes["monthly"][1]
+        first, second, *others = changes(local, stage, subscription)
         keep(rt, [first])
-        with rt.transaction() as session:
-            lane = store.lock(session, store.lane_id(stage.account, False))
-            assert lane is not None
+        drain(rt)
+        keep(rt, [{**second, "created": int(time.time()) + 5}])
+        draining = threading.Thread(target=work.perform, args=(rt, _drain_id(rt)))
+        with rt.transaction(stage.workspace_id) as session:
+            # The drain gets as far as this row, and waits in the middle of its transaction.
+            session.execute(select(Subscription.id).where(Subscription.id == subscription).with_for_update())
+            draining.start()
+            _until(lambda: _is_waiting(rt))
             began = time.monotonic()
             keep(rt, others)
             assert time.monotonic() - began < 1
+        draining.join()
+        assert states(rt)[second["id"]] == "done"
+        drain(rt)
+        assert set(states(rt).values()) == {"done"}
+
+
+def _is_waiting(rt: Runtime) -> bool:
+    """Whether some transaction waits for another's lock."""
+    with rt.transaction() as session:
+        return bool(session.execute(text("select count(*) from pg_locks where not granted")).scalar_one())
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came about")
 
 
 def _drain_id(rt: Runtime) -> str:

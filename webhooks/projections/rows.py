@@ -1,20 +1,13 @@
-"""The mirror's rows: what is kept of an object, and the guard that lets only what is provably newer replace what is there."""
+"""What the mirror keeps of an object: its columns, its JSON cut back to ids, and which of several states is the last."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
-
-from connect_app.models import Coupon, Customer, Invoice, PortalLink, Price, Product, Subscription
+from connect_app.models import Coupon, Customer, Invoice, Price, Product, Subscription
 from connect_app.stripe_gateway import objects
-from jobs import queues
-
-# How long after a customer was sent to update their card a change of it is taken for theirs.
-CARD_UPDATE_WINDOW = timedelta(hours=2)
 
 Mirrored = objects.Customer | objects.Subscription | objects.Product | objects.Price | objects.Coupon | objects.Invoice
 Columns = Mapping[str, object]
@@ -34,7 +27,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class Table:
     """Where a kind of object is kept. `gone` is what is left of a deleted one; None: all of it, marked."""
 
     model: Model
@@ -71,33 +64,6 @@ def kind_of(found: Mirrored) -> str:
     return type(found).__name__.lower()
 
 
-def apply_read(session: Session, workspace_id: str, connection_id: str, object: Mirrored, as_of: datetime) -> bool:
-    """Keep what a read from Stripe brought (`as_of` is the read's). Whether the mirror says as much afterwards.
-
-    When it says otherwise and the two cannot be put in order, reading again has been asked for.
-    """
-    doubtful = apply_reads(session, workspace_id, connection_id, [object], as_of)
-    return not doubtful
-
-
-def apply_reads(session: Session, workspace_id: str, connection_id: str, found: Iterable[Mirrored], as_of: datetime) -> int:
-    """Keep a page of what a read brought; gives how many are in doubt and will be read again."""
-    doubtful = apply(session, workspace_id, connection_id, [read_row(each, as_of) for each in found])
-    for each in doubtful:
-        refetch(session, workspace_id, connection_id, each.kind, each.id, due_at=as_of + timedelta(seconds=1))
-    return len(doubtful)
-
-
-def refetch(session: Session, workspace_id: str, connection_id: str, kind: str, id: str, *, due_at: datetime) -> None:
-    """Ask for one object to be read again; asked for many times at once, it is read once."""
-    queues.enqueue(session, "refetch", refetch_id(connection_id, kind, id), workspace_id, due_at=due_at)
-
-
-def refetch_id(connection_id: str, kind: str, id: str) -> str:
-    """The row id of `refetch` work."""
-    return f"{connection_id}/{kind}/{id}"
-
-
 def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
     """Of several states of the same objects the last of each; and which (kind, id) were in two states in their last second."""
     chosen, doubtful = [], set()
@@ -105,85 +71,14 @@ def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
     for key, states in groupby(ordered, key=lambda each: (each.kind, each.id)):
         history = list(states)
         last = history[-1]
-        if any(each.as_of == last.as_of and _differs(each, last.raw, last.is_deleted) for each in history):
+        if any(each.as_of == last.as_of and differs(each, last.raw, last.is_deleted) for each in history):
             doubtful.add(key)
         chosen.append(last)
     return chosen, doubtful
 
 
-def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequence[Row]) -> list[Row]:
-    """Keep each row that is newer than what is there (one row an object); gives those that are not, and say something else.
-
-    In the order of kinds and ids, so that two transactions never wait for each other's rows in a circle.
-    """
-    doubtful = []
-    ordered = sorted(rows, key=lambda each: (each.kind, each.id))
-    for kind, group in groupby(ordered, key=lambda each: each.kind):
-        wanted = list(group)
-        before = _default_payment_methods(session, connection_id, wanted) if kind == "customer" else {}
-        lines = [_line(each, workspace_id, connection_id) for each in wanted]
-        kept = set(session.execute(text(TABLES[kind].upsert), {"rows": json.dumps(lines)}).scalars())
-        doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
-        if kind == "customer":
-            _follow_cards(session, workspace_id, connection_id, [each for each in wanted if each.id in kept], before)
-    return doubtful
-
-
-def mark_deleted(session: Session, workspace_id: str, connection_id: str, kind: str, id: str, as_of: datetime) -> bool:
-    """Stripe has no such object any more. False when the mirror holds something that may be newer."""
-    table = TABLES[kind]
-    if table.gone is not None:
-        return not apply(session, workspace_id, connection_id, [row(kind, {"id": id}, as_of, is_deleted=True)])
-    model = table.model
-    here = model.connection_id == connection_id, model.id == id
-    session.execute(update(model).where(*here, model.as_of < as_of).values(is_deleted=True, as_of=as_of))
-    return session.execute(select(model.id).where(*here, model.is_deleted.is_(False))).first() is None
-
-
-def _differs(each: Row, raw: object, is_deleted: bool) -> bool:
+def differs(each: Row, raw: object, is_deleted: bool) -> bool:
     return each.is_deleted != is_deleted or each.raw != raw
-
-
-def _contradicting(session: Session, connection_id: str, kind: str, rows: list[Row]) -> list[Row]:
-    """Which of these say something else than what is kept. What says the same proves nothing new, and needs no proof."""
-    if not rows:
-        return []
-    model = TABLES[kind].model
-    held = select(model.id, model.raw, model.is_deleted).where(
-        model.connection_id == connection_id, model.id.in_([each.id for each in rows])
-    )
-    kept = {line.id: line for line in session.execute(held)}
-    return [each for each in rows if _differs(each, kept[each.id].raw, kept[each.id].is_deleted)]
-
-
-def _line(each: Row, workspace_id: str, connection_id: str) -> dict[str, object]:
-    columns = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in each.columns.items()}
-    place = {"workspace_id": workspace_id, "connection_id": connection_id}
-    return {**columns, **place, "id": each.id, "as_of": each.as_of.isoformat(), "is_deleted": each.is_deleted, "raw": each.raw}
-
-
-def _default_payment_methods(session: Session, connection_id: str, rows: list[Row]) -> dict[str, str | None]:
-    customers = select(Customer.id, Customer.default_payment_method).where(
-        Customer.connection_id == connection_id, Customer.id.in_([each.id for each in rows])
-    )
-    return {line.id: line.default_payment_method for line in session.execute(customers)}
-
-
-def _follow_cards(session: Session, workspace_id: str, connection_id: str, rows: list[Row], before: Mapping[str, str | None]) -> None:
-    """A new default card, soon after its owner was sent to Stripe to give one: their subscriptions are to follow it."""
-    changed = {
-        each.id: each.as_of
-        for each in rows
-        if each.columns["default_payment_method"] and each.columns["default_payment_method"] != before.get(each.id)
-    }
-    if not changed:
-        return
-    links = select(PortalLink.id, PortalLink.customer, PortalLink.card_update_at).where(
-        PortalLink.connection_id == connection_id, PortalLink.customer.in_(changed), PortalLink.card_update_at.is_not(None)
-    )
-    for link in session.execute(links).all():
-        if link.card_update_at >= changed[link.customer] - CARD_UPDATE_WINDOW:
-            queues.enqueue(session, "follow_card", link.id, workspace_id, due_at=changed[link.customer])
 
 
 def _collapsed(raw: Mapping[str, object]) -> Mapping[str, object]:
@@ -273,7 +168,7 @@ def _columns(found: Mirrored) -> Columns:
             }
 
 
-def _table(model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone: Columns | None) -> _Table:
+def _table(model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone: Columns | None) -> Table:
     name = model.__tablename__
     columns = [f'"{column.name}"' for column in model.__table__.columns]
     changed = [column for column in columns if column not in ('"connection_id"', '"id"', '"workspace_id"')]
@@ -284,10 +179,10 @@ def _table(model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone:
         f" on conflict (connection_id, id) do update set {', '.join(f'{column} = excluded.{column}' for column in changed)}"
         f" where {name}.as_of < excluded.as_of returning id"
     ).replace("::", "\\:\\:")
-    return _Table(model=model, read=read, gone=gone, upsert=upsert)
+    return Table(model=model, read=read, gone=gone, upsert=upsert)
 
 
-TABLES: Mapping[str, _Table] = {
+TABLES: Mapping[str, Table] = {
     "customer": _table(Customer, objects.read_customer, {"email": None, "name": None, "created_at": None, "default_payment_method": None}),
     "subscription": _table(Subscription, objects.read_subscription, None),
     "product": _table(Product, objects.read_product, {"name": "", "is_active": False}),
