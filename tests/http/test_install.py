@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from connect_app.runtime import Runtime
-from jobs import work
+from jobs import actions, work
 from sandbox.stripe import accounts
 from sandbox.stripe.local import LocalStripe
 from tests.http.front_door import House, odd_token_host, open_house, text_of
@@ -392,6 +392,32 @@ def test_reconnecting_the_same_account_brings_the_connection_back(house: House, 
     assert house.rows("select count(*) from connections") == [(1,)]
     verbs = [verb for (verb,) in house.rows("select verb from audit_log order by at, id")]
     assert verbs[-2:] == ["connection.lost", "connection.again"]
+
+
+def test_what_waited_for_the_connection_is_tried_again_when_it_is_back(house: House, acme: str) -> None:
+    browser = house.browser()
+    slug = browser.install(acme)
+    browser.post("/oauth/disconnect", form_on="/sign-in", workspace=slug, mode="test")
+    [(workspace_id, connection_id)] = house.rows("select workspace_id, id from connections")
+    with house.rt.transaction(str(workspace_id)) as session:
+        actions.ask(
+            session,
+            workspace_id=str(workspace_id),
+            mode="test",
+            connection_id=str(connection_id),
+            customer="cus_1",
+            subscription="sub_1",
+            verb="cancel",
+            intent={"feedback": None, "comment": None, "when": "period_end"},
+            now=house.rt.now(),
+            state="requested",
+            code="not_connected",
+        )
+
+    browser.connect(acme, workspace=slug)
+
+    assert house.rows("select state from actions") == [("queued",)]
+    assert ("action",) in house.rows("select kind from work")
 
 
 def test_another_account_in_the_same_mode_is_refused_and_given_back(house: House, acme: str, other: str) -> None:
