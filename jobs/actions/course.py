@@ -91,15 +91,16 @@ class _Course(Turn):
                 raise
             log.exception("action.own_error")
             return self.stop("internal_error", _OWN_ERROR)
-        return work.Done()
 
-    def _steps(self) -> None:
-        if self.action.state == "queued" or (self.action.state == "prechecked" and self._is_key_old()):
-            self._plan(self._read("precheck"))
-        if self.action.state == "prechecked":
-            self._write()
-        if self.action.state == "applied":
-            self._prove(self._read("read_back"))
+    def _steps(self) -> NoReturn:
+        while True:
+            if self.action.state == "queued" or (self.action.state == "prechecked" and self._is_key_old()):
+                self._plan(self._read("precheck"))
+            elif self.action.state == "prechecked":
+                self._write()
+            else:
+                self._prove(self._read("read_back"))
+            self.mind_the_lease()
 
     # Reading and planning.
 
@@ -188,18 +189,17 @@ class _Course(Turn):
         except Transient as failure:
             if not failure.replayed:
                 raise
-            # Stripe saved an error under this key and will never say anything else: look, and only then use another.
-            self._plan(self._read("precheck"))
-            read = self._send()
+            # Stripe saved an error under this key and will never say anything else: look, and only then make another.
+            return self._plan(self._read("precheck"))
         except (Refused, Missing) as refusal:
             if refusal.code != "idempotency_error":
                 self._refused(refusal)
-            self._plan(self._read("precheck"))
-            read = self._send()
+            return self._plan(self._read("precheck"))
         now = self.rt.now()
         with self.writing() as session:
             self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=read.request_id)
             ledger.record(session, self.action, "action.applied", now)
+        return None
 
     def _send(self) -> Read[Subscription]:
         call = settlement.kept_call(self.action)
@@ -221,7 +221,7 @@ class _Course(Turn):
 
     # Proof.
 
-    def _prove(self, read: Read[Subscription]) -> None:
+    def _prove(self, read: Read[Subscription]) -> NoReturn:
         call = settlement.kept_call(self.action)
         if call is None or plans.proves(self.wish, read.value, call):
             self.verified(settlement.before(self.action) or read.value, read)

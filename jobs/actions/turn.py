@@ -1,5 +1,6 @@
 """A turn at an action: its transactions behind the fence, and the ways in which it can end."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,6 +41,7 @@ class Turn:
         self.connection = connection
         self.talk = Conversation(rt, action)
         self.wish = settlement.wish(action)
+        self.began = time.monotonic()
 
     def verified(self, before: Subscription, read: Read[Subscription]) -> NoReturn:
         """Proven: the receipt is written, and the turn is over."""
@@ -89,6 +91,13 @@ class Turn:
             connections.lost(session, self.claim.tenant, self.connection.id, at=self.rt.now(), reason="access_lost", actor="holdfast")
             settlement.manual(session, self.action, "not_connected", NOT_CONNECTED, self.rt.now())
         return work.Done()
+
+    def mind_the_lease(self) -> None:
+        """Between two steps: where the lease might run out in the next call, a new turn takes it up from what is committed."""
+        settings = self.rt.settings
+        left = settings.holdfast_lease_seconds - (time.monotonic() - self.began)
+        if left < settings.holdfast_stripe_connect_timeout + settings.holdfast_stripe_read_timeout:
+            raise Ended(work.Again(problem="the lease was nearly over", after=timedelta(0)))
 
     def pause(self) -> timedelta:
         """How long to wait before the next try: seconds while a customer may be watching."""

@@ -1,5 +1,6 @@
 """An action goes from a wish to its proof on Stripe, whole and once; or says truthfully why it did not."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -437,6 +438,17 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(stage: Sta
     # Its own conversation is not on record either: it came too late.
     assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "precheck", "write", "read_back"]
     assert len(stage.letters()) == 1
+
+
+def test_a_turn_ends_between_two_steps_rather_than_outlive_its_lease(stage: Stage) -> None:
+    slow = stage.rt.settings.model_copy(update={"holdfast_stripe_read_timeout": 58.0})
+    stage.rt = dataclasses.replace(stage.rt, settings=slow)
+    action = stage.ask("monthly", "discount")
+    states = []
+    while not isinstance(stage.work(action.id), work.Done):
+        states.append(stage.now(action).state)
+    assert [*states, stage.now(action).state] == ["prechecked", "applied", "verified"]
+    assert stage.effects(subscription(stage)) == ["discount"]
 
 
 def test_stripe_down_for_good_ends_with_a_person_and_retry_takes_it_up(stage: Stage) -> None:

@@ -1,6 +1,9 @@
 """Work is done by one at a time, again when asked for again, and not at all by whoever has lost its lease."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,8 +15,11 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import text
 
+from connect_app.models import Workspace
 from connect_app.runtime import Runtime
-from jobs import queues, sweep, work, worker
+from jobs import mail, queues, sweep, work, worker
+from sandbox.stripe.local import LocalStripe
+from tests import make
 
 DEEDS: dict[str, object] = {}
 
@@ -226,3 +232,62 @@ def test_the_worker_hears_its_bell_and_no_other(rt: Runtime, tmp_path: Path) -> 
 def test_every_kind_of_work_has_a_handler_and_a_queue() -> None:
     for name, kind in queues.KINDS.items():
         assert kind.queue in queues.QUEUES, name
+
+
+def worker_process(rt: Runtime, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """The program as a Procfile starts it."""
+    url = rt.settings.database_url.replace("postgresql+psycopg", "postgresql")
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.worker", *arguments],
+        env={**kept, **make.environ(LocalStripe()), "DATABASE_URL": url, "REDIS_URL": rt.settings.redis_url, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_worker_works_until_it_is_told_to_stop(rt: Runtime) -> None:
+    with worker_process(rt, "deliveries") as process:
+        assert process.stdout is not None
+        shown: list[str] = []
+        while "worker.ready" not in (line := process.stdout.readline()):
+            assert line, f"it did not start: {shown}"
+            shown.append(line)
+        workspace_id = "ws_1"
+        with rt.transaction(workspace_id) as session:
+            session.add(Workspace(id=workspace_id, slug="a", name="A", created_at=rt.now()))
+            session.flush()
+            mail.ask(session, workspace_id=workspace_id, topic="t", to="a@mail.example", subject="S", text="T", now=rt.now())
+        while "work.handled" not in (line := process.stdout.readline()):
+            assert line
+            shown.append(line)
+        assert "Subject: S\n" in shown
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "told"),
+    [
+        (("actions", "events"), {}, "usage: python -m jobs.worker"),
+        (("nothing",), {}, "usage: python -m jobs.worker"),
+        (("actions",), {"REDIS_URL": "", "HOLDFAST_SECRET_KEYS": ""}, "HOLDFAST_SECRET_KEYS: "),
+    ],
+)
+def test_a_worker_that_cannot_work_says_why_and_exits_2(
+    rt: Runtime, arguments: tuple[str, ...], environ: dict[str, str], told: str
+) -> None:
+    with worker_process(rt, *arguments, **environ) as process:
+        assert process.stdout is not None
+        assert told in process.stdout.read()
+        assert process.wait(30) == 2
+
+
+def test_a_worker_refuses_a_role_that_could_see_every_tenant(rt: Runtime) -> None:
+    strong = rt.settings.database_url.replace("postgresql+psycopg", "postgresql").replace("holdfast_app@", "postgres@")
+    with worker_process(rt, "actions", DATABASE_URL=strong) as process:
+        assert process.stdout is not None
+        assert "superuser" in process.stdout.read()
+        assert process.wait(30) == 2
