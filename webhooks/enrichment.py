@@ -25,10 +25,17 @@ T = TypeVar("T")
 
 BUDGET_SECONDS = 2.0
 _THREADS = 8
+# In doubt: it is to be read again, or there is news of it that has been kept and not yet understood.
 _LOADED = text(
     """
 select s.raw as subscription, s.as_of as as_of, s.is_deleted as is_gone, c.raw as customer, p.name as product_name,
-  exists(select 1 from work w where w.kind = 'refetch' and w.row_id = :refetch) as is_doubtful, n.account as account, n.state as state
+  n.account as account, n.state as state,
+  exists(select 1 from work w where w.kind = 'refetch' and w.row_id = :refetch) or exists(
+    select 1 from (
+      select e.raw from webhook_pending q join webhook_events e on e.id = q.event_id
+      where q.lane_id = n.account || '/' || n.mode order by q.position limit 100
+    ) waiting where position(convert_to(:subscription, 'UTF8') in waiting.raw) > 0
+  ) as is_doubtful
 from connections n
 left join subscriptions s on s.connection_id = n.id and s.id = :subscription
 left join customers c on c.connection_id = n.id and c.id = :customer and not c.is_deleted

@@ -1,6 +1,7 @@
 """What is known when a customer's flow opens: never another's data, never more than two seconds, never a failure."""
 
 import dataclasses
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +12,12 @@ from sqlalchemy import event
 from connect_app import connections
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.gateway import Gateway
-from sandbox.stripe import accounts
+from sandbox.stripe import accounts, subscriptions
+from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import LocalClient
 from tests import make
-from webhooks import enrichment, mapping, mirror, projections
+from webhooks import enrichment, events, mapping, mirror, projections, store
 from webhooks.enrichment import Enriched
 
 
@@ -83,6 +85,22 @@ def test_what_is_in_doubt_is_read_again(rt: Runtime, local: LocalStripe, stage: 
     assert reads(local, begin) == 1
     local.faults.add({"kind": "500"})
     assert load(rt, stage, customer, subscription).source == "mirror"  # better than nothing
+
+
+def test_news_that_is_kept_and_not_yet_understood_puts_in_doubt_what_it_is_about(
+    rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    make.read_in(rt)
+    customer, subscription = stage.shapes["monthly"]
+    hand = Context(local=local, world=local.world(stage.account, False), source="dashboard")
+    subscriptions.update(hand, subscription, {"cancel_at_period_end": True})
+    told = json.dumps(list(hand.world.all("event"))[-1]).encode()
+    with rt.transaction() as session:
+        store.keep(session, [events.envelope(told)], rt.now())
+    found = load(rt, stage, customer, subscription)
+    assert found.subscription is not None
+    assert (found.source, found.subscription.cancel_at_period_end) == ("stripe", True)
+    assert load(rt, stage, *stage.shapes["yearly"]).source == "mirror"
 
 
 def test_another_customer_s_subscription_tells_nothing(rt: Runtime, stage: make.Stage) -> None:

@@ -20,7 +20,7 @@ from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.workspaces import accounts as workspace_accounts
-from jobs import budget, queues, stripe_events, work
+from jobs import queues, stripe_events, work
 from sandbox.stripe import accounts, catalogue, customers, portal, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
@@ -673,7 +673,7 @@ class TestTheBudget:
             time.sleep(0.02)
         seconds = time.monotonic() - began
         assert len(asked(local, begin)) == len(wanted) + len(strangers)
-        assert len(asked(local, begin)) <= budget.PER_SECOND * (seconds + 0.5) + 1
+        assert len(asked(local, begin)) <= 25 * (seconds + 0.1) + 1  # Stripe's own limit
         with rt.transaction(stage.workspace_id) as session:
             assert mirror.counts(session, stage.connection_id)["customers"] == len(wanted)
             assert session.execute(text("select count(*) from work where gave_up_at is not null")).scalar_one() == 0
