@@ -1,0 +1,61 @@
+"""Processes that cannot run say everything that is wrong at once and exit 2; the command line does what it says."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from connect_app.runtime import Runtime
+from sandbox import embedded, stage
+from tests import make
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "connect_app.wsgi:application"]
+WORKER = [sys.executable, "-m", "jobs.worker", "actions"]
+CLI = [sys.executable, "-c", "from connect_app.cli import main; main()"]
+
+
+def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(command, env={**kept, **environ}, cwd=stage.ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", [GUNICORN, WORKER], ids=["web", "worker"])
+def test_an_incomplete_environment_is_refused_with_all_its_problems(command: list[str]) -> None:
+    done = run(command, {"REDIS_URL": "http://x", "HOLDFAST_SECRET_KEYS": "short", "HOLDFAST_TYPO": "1"})
+    assert done.returncode == 2
+    for name in ("DATABASE_URL: is not set", "REDIS_URL:", "HOLDFAST_SECRET_KEYS:", "HOLDFAST_TYPO: no such setting"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [GUNICORN, WORKER], ids=["web", "worker"])
+def test_a_role_that_row_level_security_does_not_bind_is_refused(command: list[str]) -> None:
+    postgres = embedded.start_postgres()
+    postgres.create_database("strong")
+    done = run(command, {**make.environ(), "DATABASE_URL": postgres.url("strong", "postgres")})
+    assert done.returncode == 2
+    assert "superuser" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_upgrade_makes_the_schema_and_may_be_run_again(rt: Runtime) -> None:
+    environ = {**make.environ(), "DATABASE_URL": embedded.start_postgres().create_database("fresh"), "REDIS_URL": rt.settings.redis_url}
+    for _ in range(2):
+        done = run([*CLI, "upgrade"], environ)
+        assert (done.returncode, done.stdout) == (0, "The schema is up to date.\n"), done.stderr
+    doctor = run([*CLI, "doctor"], environ)
+    assert "ok    schema is the one this code knows" in doctor.stdout
+
+
+def test_an_admin_link_needs_a_workspace_to_lead_to(rt: Runtime) -> None:
+    environ = {**make.environ(), "DATABASE_URL": rt.settings.database_url.replace("+psycopg", ""), "REDIS_URL": rt.settings.redis_url}
+    done = run([*CLI, "admin-link"], environ)
+    assert done.returncode == 1
+    assert "/install" in done.stderr
+    place = make.workspace(rt)
+    done = run([*CLI, "admin-link"], environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("http://127.0.0.1:8000/sign-in/lgn_")
+    assert run([*CLI, "admin-link", "--workspace", "nobody"], environ).returncode == 1
+    assert run([*CLI, "admin-link", "--workspace", place.slug], environ).returncode == 0
