@@ -59,8 +59,7 @@ def of_customer(session: Session, connection_id: str | None, customer: str, subs
         select(Action, Receipt)
         .outerjoin(Receipt, Receipt.action_id == Action.id)
         .where(Action.connection_id == connection_id, Action.customer == customer, Action.subscription.in_(subscriptions))
-        .distinct(Action.subscription)
-        .order_by(Action.subscription, Action.id.desc())
+        .order_by(Action.id)
     )
     return {done.action.subscription: done for done in _latest(rows)}
 

@@ -62,7 +62,7 @@ def show(token: str) -> Response:
     rt = runtime.current()
     with rt.transaction() as session:
         guest = _guest(session, rt, token)
-    customers.look_up(rt, guest.account, guest.link.mode, guest.link.workspace_id, guest.link.customer)
+    is_known = customers.look_up(rt, guest.account, guest.link.mode, guest.link.workspace_id, guest.link.customer)
     with rt.transaction(guest.link.workspace_id) as session:
         held = _subscriptions(session, guest)
         done = outcome.of_customer(session, guest.link.connection_id, guest.link.customer, [one.id for one in held])
@@ -75,7 +75,7 @@ def show(token: str) -> Response:
         path=path,
         form_token=links.form_token(rt, guest.link.id, guest.link.epoch),
         entries=entries,
-        is_away=guest.account is None,
+        is_away=not is_known,
         can_update_card=guest.account is not None and any(entry.can_cancel or entry.can_undo for entry in entries),
         poll_url=f"{path}/status" if is_waiting else None,
         test_text="Test mode" if guest.link.mode == "test" else None,

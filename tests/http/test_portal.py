@@ -1,0 +1,258 @@
+"""The portal: one lasting link, everything of one customer behind it, and nothing of anybody else's."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from freezegun import freeze_time
+from sqlalchemy import select, text
+
+from connect_app import connections
+from connect_app.models import Action, FlowSession, PortalLink
+from connect_app.runtime import Runtime
+from flow_pages import portals
+from sandbox.stripe.local import LocalStripe
+from tests import customers, make
+from tests.customers import ORIGIN, Browser, bundle
+
+
+@pytest.fixture
+def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
+    staged = make.workspace(rt, local, origins=(ORIGIN,))
+    make.read_in(rt)
+    return staged
+
+
+@pytest.fixture
+def app(rt: Runtime) -> Flask:
+    return customers.app(rt)
+
+
+def link(app: Flask, stage: make.Stage, customer: str) -> str:
+    answer = app.test_client().post("/api/embed/portal", json=bundle(stage, customer, None))
+    assert answer.status_code == 200, answer.json
+    assert set(answer.json) == {"url"}
+    return str(answer.json["url"]).removeprefix("http://127.0.0.1:8000")
+
+
+def guest(app: Flask, stage: make.Stage, shape: str) -> Browser:
+    return Browser(client=app.test_client(use_cookies=False), path=link(app, stage, stage.shapes[shape][0]))
+
+
+def actions(rt: Runtime, stage: make.Stage) -> list[tuple[str, str, str]]:
+    with rt.transaction(stage.workspace_id) as session:
+        found = session.execute(select(Action).order_by(Action.id)).scalars()
+        return [(action.verb, action.subscription, action.state) for action in found]
+
+
+def effects(local: LocalStripe, subscription: str) -> list[str]:
+    return [effect["kind"] for effect in local.effects if effect["subscription"] == subscription]
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("monthly", ["Active", "Next charge", "per month"]),
+        ("yearly", ["Active", "Next charge", "per year"]),
+        ("trialing", ["Trial", "Next charge"]),
+        ("past_due", ["Payment failed"]),
+        ("already_canceling", ["Cancels soon", "Ends on"]),
+        ("paused", ["Paused", "None while paused"]),
+        ("multi_item", ["Contains"]),
+        ("scheduled", ["Active"]),
+    ],
+)
+def test_each_subscription_is_shown_as_it_is(app: Flask, stage: make.Stage, shape: str, said: list[str]) -> None:
+    page = guest(app, stage, shape).look().page
+    for words in said:
+        assert words in page
+
+
+def test_every_subscription_of_the_customer_is_listed(app: Flask, stage: make.Stage) -> None:
+    assert guest(app, stage, "two_subscriptions").look().page.count('<section class="sub">') == 2
+
+
+def test_cancel_leads_through_the_flow_and_never_mind_comes_back(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    subscription = stage.shapes["monthly"][1]
+    portal.press("cancel", subscription=subscription)
+    assert portal.response is not None
+    flow = Browser(client=portal.client, path=portal.response.request.path, page=portal.page)
+    assert "answer" in flow.buttons, "the save flow"
+    flow.press("keep")
+    assert "Your subscriptions" in flow.page
+    assert actions(rt, stage) == []
+    flow.look().press("skip").press("confirm")
+    customers.drain(rt)
+    assert "is canceled" in flow.look().page
+    assert f'href="{portal.path}"' in flow.page, "the way back leads to the portal"
+    portal.look()
+    assert "Cancels soon" in portal.page
+    portal.press("undo", subscription=subscription)
+    assert "Changing" in portal.page
+    assert "undo" not in portal.buttons
+    assert not app.test_client().get(f"{portal.path}/status").json["settled"]
+    customers.drain(rt)
+    assert "Active" in portal.look().page
+    assert app.test_client().get(f"{portal.path}/status").json["settled"]
+    assert effects(local, subscription) == ["cancel_at_period_end", "undo_cancel"]
+
+
+def test_undo_takes_back_what_was_canceled_elsewhere(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    subscription = stage.shapes["already_canceling"][1]
+    guest(app, stage, "already_canceling").look().press("undo", subscription=subscription)
+    customers.drain(rt)
+    assert effects(local, subscription) == ["undo_cancel"]
+
+
+def test_a_new_card_is_given_at_stripe_and_the_subscriptions_are_to_follow(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look().press("card")
+    assert portal.status == 200
+    assert 'target="_top">' in portal.page
+    assert "Continue to Stripe" in portal.page
+    with rt.transaction(stage.workspace_id) as session:
+        assert session.execute(select(PortalLink.card_update_at)).scalar_one() is not None
+
+
+@pytest.mark.parametrize("kind", ["slow", "500", "reset"])
+def test_a_card_page_that_cannot_be_had_is_said_so(app: Flask, local: LocalStripe, stage: make.Stage, kind: str) -> None:
+    portal = guest(app, stage, "monthly").look()
+    local.faults.add({"kind": kind, "rate": 1.0, "seconds": 4})
+    portal.press("card")
+    assert portal.status == 503
+    assert "try again in a moment" in portal.page
+
+
+# RELIABILITY D.
+
+
+def test_the_same_customer_gets_the_same_link_and_nothing_stored_opens_it(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    first, second = (link(app, stage, "cus_A") for _ in range(2))
+    assert first == second
+    proof = first.rsplit(".", 1)[1]
+    with rt.engine.connect() as connection:
+        for table in ("portal_links", "link_lookups", "sessions"):
+            assert not connection.execute(text(f"select 1 from {table} t where t::text like :proof"), {"proof": f"%{proof}%"}).first()  # noqa: S608
+
+
+def test_a_revoked_link_is_dead_at_once_and_for_good(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    old = link(app, stage, "cus_A")
+    with rt.transaction(stage.workspace_id) as session:
+        row = session.execute(select(PortalLink)).scalar_one()
+        assert portals.revoke(session, row.id, rt.now())
+        assert not portals.revoke(session, row.id, rt.now())
+    assert app.test_client().get(old).status_code == 410
+    new = link(app, stage, "cus_A")
+    assert new != old
+    assert app.test_client().get(new).status_code == 200
+    assert app.test_client().get(old).status_code == 410
+
+
+def test_a_link_lasts_ninety_days_from_its_first_minting(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    old = link(app, stage, "cus_A")
+    with freeze_time(timedelta(days=89) + rt.now(), tick=True):
+        assert app.test_client().get(old).status_code == 200
+        assert link(app, stage, "cus_A") == old
+    with freeze_time(timedelta(days=91) + rt.now(), tick=True):
+        assert app.test_client().get(old).status_code == 410
+        new = link(app, stage, "cus_A")
+        assert new != old
+        assert app.test_client().get(new).status_code == 200
+        assert app.test_client().get(old).status_code == 410
+
+
+def test_every_answer_keeps_its_address_to_itself(app: Flask, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    path, token = portal.path, portal.token
+    subscription = stage.shapes["monthly"][1]
+    answers: list[Any] = [app.test_client().get(at) for at in (path, f"{path}/status", "/portal/x")]
+    answers += [
+        app.test_client().post(f"{path}/{verb}", data={"token": token, "subscription": subscription}) for verb in ("cancel", "undo", "card")
+    ]
+    answers += [app.test_client().post(f"{path}/{verb}") for verb in ("cancel", "undo", "card")]
+    for answer in answers:
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Robots-Tag"] == "noindex"
+        assert "Set-Cookie" not in answer.headers
+    assert f"frame-ancestors {ORIGIN}" in answers[0].headers["Content-Security-Policy"]
+
+
+def test_looking_changes_nothing(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly")
+    for _ in range(3):
+        for path in ("", "/status", "/cancel", "/undo", "/card"):
+            answer = app.test_client().get(f"{portal.path}{path}", query_string={"subscription": stage.shapes["monthly"][1]})
+            assert answer.status_code in {200, 405}
+    assert actions(rt, stage) == []
+    assert local.effects == []
+    with rt.transaction(stage.workspace_id) as session:
+        assert session.execute(select(FlowSession)).first() is None
+
+
+@pytest.mark.parametrize("verb", ["cancel", "undo"])
+def test_a_subscription_of_somebody_else_is_not_there(app: Flask, rt: Runtime, stage: make.Stage, verb: str) -> None:
+    portal = guest(app, stage, "monthly").look()
+    for foreign in (stage.shapes["already_canceling"][1], "sub_unknown", "", "\0", "a" * 5000):
+        answer = app.test_client().post(f"{portal.path}/{verb}", data={"token": portal.token, "subscription": foreign})
+        assert answer.status_code == 404, foreign
+    assert actions(rt, stage) == []
+
+
+@pytest.mark.parametrize("verb", ["cancel", "undo", "card"])
+def test_a_form_that_is_not_ours_changes_nothing(app: Flask, rt: Runtime, stage: make.Stage, verb: str) -> None:
+    portal = guest(app, stage, "already_canceling").look()
+    other = guest(app, stage, "monthly").look()
+    subscription = stage.shapes["already_canceling"][1]
+    for token in ("", "x", other.token, portal.path.removeprefix("/portal/")):
+        assert app.test_client().post(f"{portal.path}/{verb}", data={"token": token, "subscription": subscription}).status_code == 403
+    assert actions(rt, stage) == []
+
+
+def test_a_customer_stripe_has_deleted_has_no_portal(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly")
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("update customers set is_deleted = true where id = :id"), {"id": stage.shapes["monthly"][0]})
+    assert portal.look().status == 410
+
+
+def test_one_workspaces_link_shows_nothing_of_another(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    other = make.workspace(rt, local)
+    page = app.test_client().get(link(app, other, stage.shapes["monthly"][0])).text
+    assert '<section class="sub">' not in page
+
+
+def test_a_customer_the_mirror_lacks_is_looked_up(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("delete from subscriptions"))
+    assert "Active" in guest(app, stage, "monthly").look().page
+    with rt.transaction(stage.workspace_id) as session:
+        assert session.execute(text("select count(*) from subscriptions")).scalar_one() == 1
+
+
+def test_a_disconnected_account_is_said_so_and_nothing_is_promised(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly")
+    with rt.transaction(stage.workspace_id) as session:
+        connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="disconnected_here", actor="operator")
+    portal.look()
+    assert "cannot reach the payment provider" in portal.page
+    assert portal.buttons == set()
+
+
+@pytest.mark.parametrize("kind", ["slow", "500", "reset"])
+def test_a_customer_nobody_could_look_up_is_not_told_they_have_nothing(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, kind: str
+) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("delete from subscriptions"))
+    portal = guest(app, stage, "monthly")
+    local.faults.add({"kind": kind, "rate": 1.0, "seconds": 9})
+    portal.look()
+    assert portal.status == 200
+    assert "cannot reach the payment provider" in portal.page
+    assert "You have no subscriptions" not in portal.page
+
+
+def test_a_customer_without_subscriptions_is_told_so(app: Flask, stage: make.Stage) -> None:
+    assert "You have no subscriptions" in app.test_client().get(link(app, stage, "cus_Nobody")).text
