@@ -7,7 +7,7 @@ from typing import Any
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
-from wtforms.validators import InputRequired, Length, ValidationError
+from wtforms.validators import DataRequired, Length, ValidationError
 
 from connect_app.admin.offers import Choice
 from flow_pages import links, wording
@@ -41,7 +41,7 @@ def _copy(_form: FlaskForm, field: Any) -> None:
 
 
 def _some(what: str, most: int) -> list[Any]:
-    return [InputRequired(f"Write {what}."), Length(max=most, message=f"At most {most} characters."), _copy]
+    return [DataRequired(f"Write {what}."), Length(max=most, message=f"At most {most} characters."), _copy]
 
 
 class OfferForm(FlaskForm):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """The coupons of the connected account as the owner picks one, read from the mirror."""
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -32,7 +33,8 @@ def choices(session: Session, connection_id: str | None) -> list[Choice]:
     return [
         Choice(id=coupon.id, name=coupon.name or coupon.id, terms=terms(coupon))
         for coupon in mirror.coupons(session, connection_id)
-        if coupon.valid and not coupon.is_deleted
+        # An id with other characters could not stand in a flow's document.
+        if coupon.valid and not coupon.is_deleted and re.fullmatch(r"[A-Za-z0-9_-]{1,200}", coupon.id)
     ]
 
 

@@ -1,5 +1,7 @@
 """The dashboard's pages: what they say is true, nobody's input becomes markup, and what a person is asked to do can be done there."""
 
+import html
+import re
 from datetime import timedelta
 
 import pytest
@@ -7,7 +9,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from connect_app import connections
-from connect_app.admin import checklist
+from connect_app.admin import checklist, embedding
 from connect_app.models import Action, Connection, Customer, FlowSession
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
@@ -170,7 +172,9 @@ def test_test_and_live_are_never_mixed(app: Flask, rt: Runtime, local: LocalStri
     cancels(app, rt, stage)
     account = objects.read_account(local.accounts[stage.account])
     with rt.transaction(stage.workspace_id) as session:
-        accounts.link(session, stage.workspace_id, account=account, mode=Mode.LIVE, scope="read_write", now=rt.now(), ring=rt.ring, by="operator")
+        accounts.link(
+            session, stage.workspace_id, account=account, mode=Mode.LIVE, scope="read_write", now=rt.now(), ring=rt.ring, by="operator"
+        )
     # With both there, what earns money is shown first.
     assert "No customer has opened the flow" in said(analyst.get("/flows/analytics"))
     assert "Test mode:" not in said(analyst.page)
@@ -185,9 +189,7 @@ def test_a_mode_that_is_not_connected_cannot_be_looked_at(analyst: Member) -> No
     analyst.get("/mode/sideways", status=404)
 
 
-def test_a_timeline_tells_the_story_with_stripes_request_ids(
-    app: Flask, rt: Runtime, stage: make.Stage, analyst: Member
-) -> None:
+def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Runtime, stage: make.Stage, analyst: Member) -> None:
     cancels(app, rt, stage, comment="Too little time")
     page = analyst.get(f"/sessions/{only_session(rt, stage).id}")
     told = said(page)
@@ -244,6 +246,28 @@ def test_a_list_asks_no_more_of_the_database_when_it_is_longer(app: Flask, rt: R
     assert counts[0] == counts[1]
 
 
+def test_every_link_leads_somewhere_and_every_form_is_taken(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    cancels(app, rt, stage, "scheduled")
+    customers.handed_over(app, stage, "monthly").look()
+    ways, seen = app.url_map.bind("127.0.0.1:8000"), set()
+    waiting_to_be_seen = [""]
+    while waiting_to_be_seen:
+        path = waiting_to_be_seen.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        page = owner.get(path)
+        for method, target in re.findall(r'<form[^>]* method="(\w+)" action="([^"]+)"', page):
+            assert ways.match(html.unescape(target), method=method.upper()), (path, target)
+        for target in map(html.unescape, re.findall(r'<a [^>]*href="(/[^"#]*)', page)):
+            if target.startswith(f"/admin/{stage.slug}") and "/mode/" not in target:
+                waiting_to_be_seen.append(target.removeprefix(f"/admin/{stage.slug}"))
+            else:
+                assert ways.match(target.partition("?")[0], method="GET"), (path, target)
+    assert {"/sessions", "/queue", "/flows", "/flows/analytics", "/settings/audit", "/settings/secrets"} <= seen
+    assert {f"/flows/embed?tab={tab}&language={name}" for tab in embedding.KINDS for name in embedding.LANGUAGES} <= seen
+
+
 # Manual queue
 
 
@@ -266,9 +290,7 @@ def test_what_needs_a_person_is_counted_and_listed_with_its_reason(
     assert ">Mark done" not in analyst.get("/queue")
 
 
-def test_done_is_believed_only_when_stripe_shows_it(
-    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member
-) -> None:
+def test_done_is_believed_only_when_stripe_shows_it(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member) -> None:
     cancels(app, rt, stage, "scheduled")
     action = waiting(rt, stage)
     owner.post(f"/queue/{action.id}/done")

@@ -1,0 +1,332 @@
+"""Settings: what may be typed, what of it counts, who may know a secret and how often, and that all of it is written down."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+
+from connect_app import embed_secrets, preferences
+from connect_app.admin import flows
+from connect_app.models import FlowVersion
+from connect_app.preferences import Preferences
+from connect_app.runtime import Runtime
+from sandbox.stripe.local import LocalStripe
+from tests import customers, make
+from tests.http import dashboard
+from tests.http.dashboard import Member, said
+
+COPY = {"headline": "Stay, {{ first_name }}", "body": "", "accept": "Yes please", "decline": "No thanks"}
+
+
+@pytest.fixture
+def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
+    staged = make.workspace(rt, local, origins=(customers.ORIGIN,))
+    make.read_in(rt)
+    return staged
+
+
+@pytest.fixture
+def app(rt: Runtime) -> Flask:
+    return dashboard.app(rt)
+
+
+@pytest.fixture
+def owner(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
+    return dashboard.member(app, rt, stage)
+
+
+def decided(rt: Runtime, stage: make.Stage) -> Preferences:
+    with rt.transaction(stage.workspace_id) as session:
+        return preferences.read(session, stage.workspace_id)
+
+
+def coupon(owner: Member) -> str:
+    """A valid coupon of the account, as the page offers it."""
+    found = re.search(r'<option value="([^"]+)">\d+% off', owner.get("/settings/offer"))
+    assert found, owner.page
+    return found[1]
+
+
+# The offer
+
+
+def test_saving_the_offer_publishes_a_version_that_the_next_customer_gets(
+    app: Flask, rt: Runtime, stage: make.Stage, owner: Member
+) -> None:
+    early = customers.handed_over(app, stage, "yearly")
+    answer = owner.post("/settings/offer", coupon=coupon(owner), **COPY)
+    assert answer.status_code == 303
+    assert "Version 2 of the default flow is published." in said(owner.get("/settings/offer"))
+    assert "Pick the offer’s coupon : done" in said(owner.get())
+    late = customers.handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
+    assert "Stay, Maya" in late.page
+    # Who had begun keeps what they began on.
+    assert "accept" not in early.look().press("answer", reason="too_expensive").buttons
+
+
+def test_saving_the_same_again_publishes_nothing(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    chosen = coupon(owner)
+    for _ in range(2):
+        owner.post("/settings/offer", coupon=chosen, **COPY)
+    assert "Nothing was different" in said(owner.get("/settings/offer"))
+    with rt.transaction(stage.workspace_id) as session:
+        assert len(flows.history(session, stage.workspace_id, _default(rt, stage))) == 2
+
+
+def _default(rt: Runtime, stage: make.Stage) -> str:
+    with rt.transaction(stage.workspace_id) as session:
+        return next(flow.id for flow in flows.listing(session, stage.workspace_id, "test") if flow.kind == "default")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"coupon": "no_such_coupon"}, "Not a valid choice"),
+        ({"headline": ""}, "Write a headline"),
+        ({"headline": "   "}, "Write a headline"),
+        ({"headline": "x" * 201}, "At most 200 characters"),
+        ({"body": "x" * 4001}, "At most 4000 characters"),
+        ({"headline": "{{ password }}"}, "no variable called password"),
+        ({"headline": "{% for x in y %}"}, "not Liquid we can read"),
+        ({"accept": "{{ first_name | upcase | no_such }}"}, "no filter called no_such"),
+        ({"decline": "a\0b"}, "characters that cannot be shown"),
+    ],
+)
+def test_an_offer_that_could_not_be_shown_is_told_and_not_kept(
+    rt: Runtime, stage: make.Stage, owner: Member, wrong: dict[str, str], told: str
+) -> None:
+    answer = owner.post("/settings/offer", **{"coupon": coupon(owner), **COPY, **wrong})
+    assert answer.status_code == 422
+    page = said(answer.get_data(as_text=True))
+    assert "This was not saved. Please check:" in page
+    assert told in page
+    with rt.transaction(stage.workspace_id) as session:
+        assert len(session.execute(select(FlowVersion.id)).all()) == 2  # one of each flow
+
+
+def test_what_was_typed_stays_on_the_page_beside_what_is_wrong(owner: Member) -> None:
+    answer = owner.post("/settings/offer", coupon="", **{**COPY, "headline": "", "body": "My <b>words</b>"})
+    assert "My &lt;b&gt;words&lt;/b&gt;" in answer.get_data(as_text=True)
+
+
+# The site
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://app.example.com/", "https://app.example.com"),
+        ("HTTPS://App.Example.com:443", "https://app.example.com"),
+        ("http://localhost:8002", "http://localhost:8002"),
+        ("http://[::1]:8002", "http://[::1]:8002"),
+    ],
+)
+def test_an_origin_is_kept_in_its_one_spelling(rt: Runtime, stage: make.Stage, owner: Member, line: str, kept: str) -> None:
+    assert owner.post("/settings/site", allowed_origins=line).status_code == 303
+    assert decided(rt, stage).allowed_origins == (kept,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "*", "https://*.example.com", "app.example.com", "https://", "javascript:alert(1)", "https://a@b.example", "https://a.example/path",
+        "https://a.example?x", "https://a.example#x", "https://a.example\\b", "https://a.example:99999", "null", "https://ex\u0430mple.com",
+        "data:text/html,x", "https://a.example:", "//a.example",
+    ],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused_whole(rt: Runtime, stage: make.Stage, owner: Member, line: str) -> None:
+    answer = owner.post("/settings/site", allowed_origins=f"https://good.example\n{line}")
+    assert answer.status_code == 422
+    assert "Not an origin" in said(answer.get_data(as_text=True))
+    assert decided(rt, stage).allowed_origins == (customers.ORIGIN,)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/x",
+        "https://shop.example.evil.example/",
+        "https://shop.example@evil.example/",
+        "javascript:alert(1)",
+        "/account",
+    ],
+)
+def test_customers_are_sent_back_to_listed_origins_only(rt: Runtime, stage: make.Stage, owner: Member, url: str) -> None:
+    for field in ("return_url", "cancel_url"):
+        answer = owner.post("/settings/site", allowed_origins=customers.ORIGIN, **{field: url})
+        assert answer.status_code == 422
+    assert decided(rt, stage).return_url is decided(rt, stage).cancel_url is None
+    assert owner.post("/settings/site", allowed_origins=customers.ORIGIN, return_url=f"{customers.ORIGIN}/account?a=b").status_code == 303
+    assert decided(rt, stage).return_url == f"{customers.ORIGIN}/account?a=b"
+
+
+# Setup and what a form may not carry
+
+
+def test_plain_cancel_only_takes_the_survey_away(app: Flask, stage: make.Stage, owner: Member) -> None:
+    assert "answer" in customers.handed_over(app, stage, "monthly").look().buttons
+    owner.post("/settings", plain_cancel_only="y", stripe_sign_in="y")
+    assert (
+        "checked"
+        in re.findall(r'<input[^>]*name="plain_cancel_only"[^>]*>|<input[^>]*id="plain_cancel_only"[^>]*>', owner.get("/settings"))[0]
+    )
+    assert "answer" not in customers.handed_over(app, stage, "yearly").look().buttons
+
+
+def test_a_form_sets_its_own_fields_and_no_others(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    more: dict[str, Any] = {
+        "workspace_id": "ws_other", "allowed_origins": "https://evil.example", "display": "modal", "visits_end_before": "2020-01-01",
+        "role": "owner", "name": "x", "slug": "y",
+    }  # fmt: skip
+    before = decided(rt, stage)
+    owner.post("/settings", stripe_sign_in="y", **more)
+    owner.post("/settings/offer", coupon="", **COPY, **more)
+    assert decided(rt, stage) == before
+    owner.post("/settings/site", **{**more, "allowed_origins": customers.ORIGIN, "plain_cancel_only": "y"})
+    assert decided(rt, stage) == before
+
+
+def test_who_may_enter_through_stripe_is_the_owners_to_decide(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    dashboard.member(app, rt, stage, "admin").post("/settings", plain_cancel_only="y")
+    assert decided(rt, stage).stripe_sign_in
+    assert decided(rt, stage).plain_cancel_only
+    owner.post("/settings")
+    assert not decided(rt, stage).stripe_sign_in
+
+
+# Secrets
+
+
+def test_a_secret_is_shown_once(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    assert stage.embed_secret not in owner.get("/settings/secrets")
+    path = re.search(r'action="/admin/[^/]+(/settings/secrets/[^"]+/show)"', owner.page)
+    assert path, owner.page
+    first, second = owner.post(path[1]), owner.post(path[1])
+    assert stage.embed_secret in first.get_data(as_text=True)
+    assert first.headers["Cache-Control"] == "no-store"
+    assert stage.embed_secret not in second.get_data(as_text=True)
+    assert "shown only once" in said(owner.get("/settings/secrets"))
+    assert stage.embed_secret not in owner.get("/settings/audit")
+
+
+def test_while_a_secret_is_rotated_both_work_and_a_double_click_ends_neither(
+    app: Flask, rt: Runtime, stage: make.Stage, owner: Member
+) -> None:
+    answer = owner.post("/settings/secrets/rotate", mode="test")
+    found = re.search(r"hf_embed_test_[0-9a-f]{64}", answer.get_data(as_text=True))
+    assert found
+    assert owner.post("/settings/secrets/rotate", mode="test").status_code == 303
+    assert "still under way" in said(owner.get("/settings/secrets"))
+    assert found[0] not in owner.page
+    with rt.transaction(stage.workspace_id) as session:
+        working = [secret for _, secret in embed_secrets.verifying(session, stage.workspace_id, rt.now(), rt.ring)]
+    assert sorted(working) == sorted([found[0], stage.embed_secret])
+
+
+def test_a_revoked_secret_signs_nothing(app: Flask, stage: make.Stage, owner: Member) -> None:
+    path = re.search(r'action="/admin/[^/]+(/settings/secrets/[^"]+/revoke)"', owner.get("/settings/secrets"))
+    assert path
+    assert owner.post(path[1]).status_code == 303
+    customer, subscription = stage.shapes["monthly"]
+    answer = app.test_client().post("/api/embed/cancel", json=customers.bundle(stage, customer, subscription))
+    assert answer.status_code == 401
+    assert owner.post("/settings/secrets/make", mode="test").status_code == 303
+    assert owner.get("/settings/secrets").count("/show") == 1
+
+
+@pytest.mark.parametrize("path", ["/settings/secrets/rotate", "/settings/secrets/make"])
+def test_there_are_two_modes(owner: Member, path: str) -> None:
+    for mode in ("", "both", "LIVE"):
+        assert owner.post(path, mode=mode).status_code == 404
+
+
+def test_a_secret_of_another_workspace_is_not_found(app: Flask, rt: Runtime, local: LocalStripe, owner: Member) -> None:
+    path = re.search(r"/settings/secrets/(sec_[a-z0-9]+)/show", owner.get("/settings/secrets"))
+    assert path
+    other = dashboard.member(app, rt, make.workspace(rt, local))
+    for verb in ("show", "revoke"):
+        assert other.post(f"/settings/secrets/{path[1]}/{verb}").status_code == 404
+    assert path[1] in owner.get("/settings/secrets")
+
+
+# Stripe
+
+
+def fail(rt: Runtime, event_id: str, account: str, *, livemode: bool = False) -> None:
+    """An event of this account that was put aside."""
+    with rt.transaction() as session:
+        session.execute(
+            text(
+                "insert into webhook_events (id, account, livemode, type, api_version, created_at, received_at, raw, state, attempts, error)"
+                " values (:id, :account, :livemode, 'customer.updated', '2026-10-28.endive', now(), now(), '{}', 'failed', 8, :error)"
+            ),
+            {"id": event_id, "account": account, "livemode": livemode, "error": "no <b>object</b> in it"},
+        )
+
+
+def state_of(rt: Runtime, event_id: str) -> str:
+    with rt.transaction() as session:
+        return str(session.execute(text("select state from webhook_events where id = :id"), {"id": event_id}).scalar_one())
+
+
+def test_failed_events_are_shown_and_replayed_one_by_one_or_all(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    assert "Every event that Stripe sent was understood." in said(owner.get("/settings/stripe"))
+    for event_id in ("evt_1", "evt_2", "evt_3"):
+        fail(rt, event_id, stage.account)
+    page = owner.get("/settings/stripe")
+    assert "no <b>object</b> in it" in said(page)
+    owner.post("/settings/stripe/events/evt_1/replay")
+    assert [state_of(rt, event_id) for event_id in ("evt_1", "evt_2")] == ["pending", "failed"]
+    owner.post("/settings/stripe/events/replay")
+    assert state_of(rt, "evt_2") == state_of(rt, "evt_3") == "pending"
+
+
+def test_events_of_other_accounts_are_neither_seen_nor_replayed(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    fail(rt, "evt_theirs", "acct_somebody_else")
+    fail(rt, "evt_live", stage.account, livemode=True)
+    page = owner.get("/settings/stripe")
+    assert "evt_theirs" not in page
+    assert "evt_live" not in page
+    for event_id in ("evt_theirs", "evt_live", "evt_none"):
+        assert owner.post(f"/settings/stripe/events/{event_id}/replay").status_code == 404
+    owner.post("/settings/stripe/events/replay")
+    assert state_of(rt, "evt_theirs") == state_of(rt, "evt_live") == "failed"
+
+
+def test_the_health_of_the_connection_is_told(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    page = said(owner.get("/settings/stripe"))
+    assert f"Account {stage.account}" in page
+    assert "Read Allowed" in page
+    assert "Last webhook None yet" in page
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text("update connections set last_event_at = :now, last_event_lag_ms = 1840, last_api_version = '2026-10-28.endive'"),
+            {"now": rt.now()},
+        )
+    page = said(owner.get("/settings/stripe"))
+    assert "Last webhook Arriving" in page
+    assert "Webhook lag 1.8 s" in page
+    assert "2026-10-28.endive" in page
+
+
+def test_only_owners_are_offered_connecting_and_disconnecting(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    assert "/oauth/disconnect" in owner.get("/settings/stripe")
+    assert "/oauth/disconnect" not in dashboard.member(app, rt, stage, "admin").get("/settings/stripe")
+    # A mode the server has keys for can be connected beside the other.
+    assert f"/oauth/start?mode=live&amp;workspace={stage.slug}" in owner.get("/settings/stripe?connect=live")
+
+
+# The audit log
+
+
+def test_what_is_changed_is_written_down_with_who_did_it(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    owner.post("/settings/site", allowed_origins="https://new.example")
+    owner.post("/settings/offer", coupon=coupon(owner), **COPY)
+    page = said(owner.get("/settings/audit"))
+    assert "Settings: site" in page
+    assert "https://new.example" in page
+    assert "Flow: published" in page
+    assert "@fernhill.example" in page
