@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from connect_app.models import Workspace
 
+# The slug of a workspace whose install was undone starts so.
+UNDONE = "undone-"
 _LONGEST = 40  # of the 63 that the grammar allows, so that a number still fits behind it
 
 
@@ -46,7 +48,7 @@ def enter(session: Session, workspace_id: str, name: str, now: datetime) -> Plac
 
 def give_up_slug(session: Session, workspace_id: str) -> None:
     """Free the slug of a workspace whose install was undone, so that the next install of that business gets it."""
-    session.execute(update(Workspace).where(Workspace.id == workspace_id).values(slug="undone-" + workspace_id.removeprefix("ws_")))
+    session.execute(update(Workspace).where(Workspace.id == workspace_id).values(slug=UNDONE + workspace_id.removeprefix("ws_")))
 
 
 def slug_of(name: str) -> str:

@@ -13,7 +13,7 @@ from connect_app.crypto import KeyRing
 from connect_app.models import Login, Workspace
 from connect_app.runtime import Runtime
 from connect_app.workspaces import members
-from connect_app.workspaces.directory import Place
+from connect_app.workspaces.directory import UNDONE, Place
 from jobs import mail
 
 Purpose = Literal["confirm_owner", "sign_in", "operator"]
@@ -123,8 +123,8 @@ def admin_link(rt: Runtime, slug: str | None = None) -> str:
     """
     now, login_id = rt.now(), ids.new("lgn")
     with rt.transaction() as session:
-        found = select(Workspace.id, Workspace.slug).order_by(Workspace.created_at)
-        rows = session.execute(found.where(Workspace.slug == slug) if slug else found.limit(20)).all()
+        named = Workspace.slug == slug if slug else Workspace.slug.not_like(f"{UNDONE}%")
+        rows = session.execute(select(Workspace.id, Workspace.slug).where(named).order_by(Workspace.created_at).limit(20)).all()
         if not rows:
             raise LookupError(f"There is no workspace {slug!r}." if slug else "There is no workspace yet: open /install.")
         if len(rows) > 1:
