@@ -150,7 +150,7 @@ class Stage:
     def _servers(self) -> tuple[str, str]:
         """The configured database and Redis, else embedded ones that end with us."""
         if database_url := os.environ.get("DATABASE_URL"):
-            _empty(database_url)
+            start_afresh(database_url)
         else:
             postgres = embedded.start_postgres()
             # The guard stops it where we cannot; its data lie in the folder of the socket.
@@ -225,7 +225,7 @@ def temporary_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"holdfast-stage-{secrets.token_hex(2)}-"))
 
 
-def _empty(url: str) -> None:
+def start_afresh(url: str) -> None:
     """Fresh state on a configured server: an earlier demo's schema is dropped, anybody else's is left alone and refused."""
     raw = "postgresql://" + url.partition("://")[2]
     with psycopg.connect(raw, autocommit=True) as connection:
