@@ -52,6 +52,7 @@ def test_what_waits_for_the_commit_runs_after_it_and_not_without_it(rt: Runtime)
             db.after_commit(session, visible)
         assert rung == []
     assert rung == [1]
+
     def take_the_slug_again() -> None:
         with rt.transaction() as session:
             db.after_commit(session, visible)
