@@ -1,0 +1,123 @@
+"""The one choice of a session, in one transaction with what it asks for; and taking a cancellation back."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from connect_app import facts, ids
+from connect_app.models import Answer, Choice, FlowSession
+from connect_app.models.base import Json
+from flow_pages import steps
+from flow_pages.document import DiscountOffer
+from flow_pages.sessions import walking
+from flow_pages.visits import Visit
+from jobs import actions, queues
+
+# A customer who has waited this long for Stripe is promised an email instead of being kept.
+PROMISED_AFTER = timedelta(seconds=20)
+
+
+def accept(
+    session: Session, visit: Visit, offer: DiscountOffer, *, headline: str, terms: Sequence[tuple[str, str]], now: datetime
+) -> str | None:
+    """The offer is taken, as the pinned version has it: nothing the browser sent decides its terms.
+
+    `headline` and `terms` are what the customer read. Gives the choice's id, or None where another choice was first.
+    """
+    coupon = offer.coupons.of(visit.row.mode)
+    frozen = {"id": offer.id, "kind": offer.kind, "coupon": coupon, "headline": headline, "terms": [list(term) for term in terms]}
+    intent = {"offer_id": offer.id, "coupon": coupon, "headline": headline}
+    return _choose(session, visit, "accept", frozen, verb="discount", intent=intent, now=now)
+
+
+def cancel(session: Session, visit: Visit, now: datetime) -> str | None:
+    """The cancellation is confirmed; gives the choice's id, or None where another choice was first."""
+    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, now=now)
+
+
+def undo(session: Session, visit: Visit, now: datetime) -> str:
+    """Ask for the scheduled cancellation to be taken back; gives the action's id, also where that is under way already."""
+    row = visit.row
+    facts.record(session, row.workspace_id, row.id, "undo.asked", now)
+    try:
+        return actions.ask(
+            session,
+            workspace_id=row.workspace_id,
+            mode=row.mode,
+            connection_id=row.connection_id,
+            customer=row.customer,
+            subscription=row.subscription,
+            verb="undo_cancel",
+            intent={},
+            now=now,
+            session_id=row.id,
+            **_state(visit),
+        ).id
+    except actions.InFlight as flight:
+        return flight.action_id
+
+
+def served(visit: Visit) -> str | None:
+    """Why what this customer asks for waits for the team: we cannot tell what to change, or cannot reach it. None: it is done by us."""
+    if not visit.is_connected:
+        return "not_connected"
+    return "unknown_subscription" if visit.subscription is None else None
+
+
+def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, verb: str, intent: Json, now: datetime) -> str | None:
+    """One transaction: the session is closed to all other choices, and what is to be done is asked for."""
+    row = visit.row
+    if not walking.shown(session, visit, now):
+        return None
+    won = session.execute(
+        update(FlowSession).where(*walking.still_open(row.id, now)).values(state="chosen").returning(FlowSession.id)
+    ).scalar_one_or_none()
+    if won is None:
+        return None
+    # Read again under the lock of the row: the survey may have been answered meanwhile.
+    survey = (
+        session.execute(select(Answer.value).where(Answer.session_id == row.id, Answer.step == steps.SURVEY)).scalar_one_or_none() or {}
+    )
+    reason = visit.flow.reason(survey.get("reason"))
+    choice = Choice(
+        id=ids.new("cho"),
+        workspace_id=row.workspace_id,
+        session_id=row.id,
+        verb=chosen,
+        offer=offer,
+        reason=reason.id if reason else None,
+        feedback=reason.feedback if reason else None,
+        comment=survey.get("comment"),
+        made_at=now,
+    )
+    session.add(choice)
+    session.flush()
+    if verb == "cancel":
+        intent = {**intent, "feedback": choice.feedback, "comment": choice.comment}
+    facts.record(
+        session, row.workspace_id, row.id, "choice.made", now, {"choice": choice.id, "verb": chosen, "offer": (offer or {}).get("id")}
+    )
+    action = actions.ask(
+        session,
+        workspace_id=row.workspace_id,
+        mode=row.mode,
+        connection_id=row.connection_id,
+        customer=row.customer,
+        subscription=row.subscription,
+        verb=verb,
+        intent=intent,
+        now=now,
+        choice_id=choice.id,
+        session_id=row.id,
+        **_state(visit),
+    )
+    queues.enqueue(session, "action_promise", action.id, row.workspace_id, due_at=now + PROMISED_AFTER)
+    return choice.id
+
+
+def _state(visit: Visit) -> dict[str, Any]:
+    code = served(visit)
+    return {} if code is None else {"state": "requested", "code": code}
