@@ -1,6 +1,12 @@
 """What the operator's Prometheus sees: counters of requests and the state of the queues, read when asked."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from sqlalchemy import text
 
 from connect_app.runtime import Runtime
@@ -10,19 +16,34 @@ SECONDS = Histogram("holdfast_request_seconds", "Time to answer.", ["endpoint"],
 EVENTS_KEPT = Counter("holdfast_webhook_events_kept_total", "Webhook events durably kept.")
 
 
+class _Queues(Collector):
+    """The queues as they stand in the database, the same whichever process is asked."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+
+    def collect(self) -> Iterable[Metric]:
+        due = GaugeMetricFamily("holdfast_work_due", "Work that is due.", labels=["queue"])
+        lag = GaugeMetricFamily("holdfast_work_oldest_due_seconds", "How long the oldest due work has waited.", labels=["queue"])
+        given_up = GaugeMetricFamily("holdfast_work_given_up", "Work that was given up.", labels=["kind"])
+        for queue, count, seconds in queue_lag(self._rt):
+            due.add_metric([queue], count)
+            lag.add_metric([queue], seconds)
+        with self._rt.transaction() as session:
+            for row in session.execute(text("select kind, count(*) as n from work where gave_up_at is not null group by kind")):
+                given_up.add_metric([row.kind], row.n)
+        return due, lag, given_up
+
+
 def render(rt: Runtime) -> bytes:
-    """The text of `/metrics`: this process's counters, and the queues as they stand in the database."""
-    registry = CollectorRegistry()
-    due = Gauge("holdfast_work_due", "Work that is due.", ["queue"], registry=registry)
-    lag = Gauge("holdfast_work_oldest_due_seconds", "How long the oldest due work has waited.", ["queue"], registry=registry)
-    given_up = Gauge("holdfast_work_given_up", "Work that was given up.", ["kind"], registry=registry)
-    for queue, count, seconds in queue_lag(rt):
-        due.labels(queue).set(count)
-        lag.labels(queue).set(seconds)
-    with rt.transaction() as session:
-        for row in session.execute(text("select kind, count(*) as n from work where gave_up_at is not null group by kind")):
-            given_up.labels(row.kind).set(row.n)
-    return generate_latest() + generate_latest(registry)
+    """The text of `/metrics`: the counters of all web processes that share PROMETHEUS_MULTIPROC_DIR, else of this one, and the queues."""
+    queues = CollectorRegistry()
+    queues.register(_Queues(rt))
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest() + generate_latest(queues)
+    counters = CollectorRegistry()
+    MultiProcessCollector(counters)  # type: ignore[no-untyped-call]
+    return generate_latest(counters) + generate_latest(queues)
 
 
 def queue_lag(rt: Runtime) -> list[tuple[str, int, float]]:

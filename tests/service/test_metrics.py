@@ -1,0 +1,36 @@
+"""The numbers are of all web processes, whichever is asked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from connect_app.runtime import Runtime
+from tests import make
+
+COUNT = "from connect_app import metrics; metrics.EVENTS_KEPT.inc()"
+TELL = (
+    "from connect_app import config, metrics, runtime\n"
+    "rt = runtime.open_runtime(config.load())\n"
+    "metrics.EVENTS_KEPT.inc()\n"
+    "print(metrics.render(rt).decode())"
+)
+
+
+def process(program: str, environ: dict[str, str]) -> str:
+    return subprocess.run([sys.executable, "-c", program], env=environ, check=True, capture_output=True, text=True).stdout
+
+
+def test_each_process_counts_and_any_tells_the_sum(rt: Runtime, tmp_path: Path) -> None:
+    environ = {
+        **make.environ(),
+        "DATABASE_URL": rt.settings.database_url,
+        "REDIS_URL": rt.settings.redis_url,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    process(COUNT, environ)
+    process(COUNT, environ)
+    told = process(TELL, environ)
+    assert "holdfast_webhook_events_kept_total 3.0" in told
+    assert "# TYPE holdfast_work_due gauge" in told
