@@ -52,9 +52,7 @@ def coupon(owner: Member) -> str:
 # The offer
 
 
-def test_saving_the_offer_publishes_a_version_that_the_next_customer_gets(
-    app: Flask, rt: Runtime, stage: make.Stage, owner: Member
-) -> None:
+def test_saving_the_offer_publishes_a_version_that_the_next_customer_gets(app: Flask, stage: make.Stage, owner: Member) -> None:
     early = customers.handed_over(app, stage, "yearly")
     answer = owner.post("/settings/offer", coupon=coupon(owner), **COPY)
     assert answer.status_code == 303
@@ -200,7 +198,7 @@ def test_who_may_enter_through_stripe_is_the_owners_to_decide(app: Flask, rt: Ru
 # Secrets
 
 
-def test_a_secret_is_shown_once(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+def test_a_secret_is_shown_once(stage: make.Stage, owner: Member) -> None:
     assert stage.embed_secret not in owner.get("/settings/secrets")
     path = re.search(r'action="/admin/[^/]+(/settings/secrets/[^"]+/show)"', owner.page)
     assert path, owner.page
@@ -212,9 +210,7 @@ def test_a_secret_is_shown_once(rt: Runtime, stage: make.Stage, owner: Member) -
     assert stage.embed_secret not in owner.get("/settings/audit")
 
 
-def test_while_a_secret_is_rotated_both_work_and_a_double_click_ends_neither(
-    app: Flask, rt: Runtime, stage: make.Stage, owner: Member
-) -> None:
+def test_while_a_secret_is_rotated_both_work_and_a_double_click_ends_neither(rt: Runtime, stage: make.Stage, owner: Member) -> None:
     answer = owner.post("/settings/secrets/rotate", mode="test")
     found = re.search(r"hf_embed_test_[0-9a-f]{64}", answer.get_data(as_text=True))
     assert found
@@ -260,7 +256,8 @@ def fail(rt: Runtime, event_id: str, account: str, *, livemode: bool = False) ->
     with rt.transaction() as session:
         session.execute(
             text(
-                "insert into webhook_events (id, account, livemode, type, api_version, created_at, received_at, raw, state, attempts, error)"
+                "insert into webhook_events"
+                " (id, account, livemode, type, api_version, created_at, received_at, raw, state, attempts, error)"
                 " values (:id, :account, :livemode, 'customer.updated', '2026-10-28.endive', now(), now(), '{}', 'failed', 8, :error)"
             ),
             {"id": event_id, "account": account, "livemode": livemode, "error": "no <b>object</b> in it"},
@@ -322,7 +319,7 @@ def test_only_owners_are_offered_connecting_and_disconnecting(app: Flask, rt: Ru
 # The audit log
 
 
-def test_what_is_changed_is_written_down_with_who_did_it(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+def test_what_is_changed_is_written_down_with_who_did_it(owner: Member) -> None:
     owner.post("/settings/site", allowed_origins="https://new.example")
     owner.post("/settings/offer", coupon=coupon(owner), **COPY)
     page = said(owner.get("/settings/audit"))

@@ -32,7 +32,8 @@ const routes = {}
 const app = { post: (path, handle) => { routes[path] = handle } }
 const billingOf = async () => (%s)
 %s
-const res = { redirect: (status, url) => console.log(JSON.stringify({ status, url })), json: ({ url }) => console.log(JSON.stringify({ status: 303, url })) }
+const tell = (status, url) => console.log(JSON.stringify({ status, url }))
+const res = { redirect: tell, json: ({ url }) => tell(303, url) }
 await Object.values(routes)[0]({}, res)
 """
 
