@@ -61,13 +61,13 @@ class Door:
         try:
             secret = signatures.verify(raw, environ.get("HTTP_STRIPE_SIGNATURE"), self._secrets, self._rt.now().timestamp())
         except signatures.Unsigned as problem:
-            raise _Refused(400, problem.code, str(problem)) from problem
+            raise _Refused(400, "webhook_not_signed", str(problem)) from problem
         try:
             envelope = events.envelope(raw)
         except events.NotAnEvent as problem:
             raise _Refused(400, "not_an_event", f"This is not a Stripe event: {problem}.") from problem
         if envelope.livemode and secret not in self._live:
-            raise _Refused(400, "signature_of_other_mode", "A live event is accepted under a live endpoint's secret only.")
+            raise _Refused(400, "webhook_of_other_mode", "A live event is accepted under a live endpoint's secret only.")
         try:
             self._committer.keep(envelope)
         except NotKept as problem:

@@ -14,11 +14,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Unsigned(Exception):
-    """These bytes were not signed by Stripe for us, or not within the last or next five minutes; `code` says which."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    """These bytes were not signed by Stripe for us, or not within the last or next five minutes; the text says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +31,7 @@ def verify(raw: bytes, header: str | None, secrets: Iterable[str], now: float) -
     """
     parsed = _parse(header)
     if abs(now - int(parsed.time)) > TOLERANCE:
-        raise Unsigned("signature_out_of_range", f"The signature's time is more than {TOLERANCE} seconds away from ours.")
+        raise Unsigned(f"The signature's time is more than {TOLERANCE} seconds away from ours.")
     signed = parsed.time.encode() + b"." + raw
     found = None
     for secret in secrets:
@@ -44,18 +40,18 @@ def verify(raw: bytes, header: str | None, secrets: Iterable[str], now: float) -
             if hmac.compare_digest(expected, digest):
                 found = secret
     if found is None:
-        raise Unsigned("signature_mismatch", "No signature in Stripe-Signature was made with a secret this server knows.")
+        raise Unsigned("No signature in Stripe-Signature was made with a secret this server knows.")
     return found
 
 
 def _parse(header: str | None) -> _Header:
     if not header:
-        raise Unsigned("signature_missing", "The Stripe-Signature header is missing.")
+        raise Unsigned("The Stripe-Signature header is missing.")
     if len(header) > _MAX_HEADER or not header.isascii():
-        raise Unsigned("signature_malformed", "The Stripe-Signature header is too long or not ASCII.")
+        raise Unsigned("The Stripe-Signature header is too long or not ASCII.")
     pairs = [part.strip().partition("=") for part in header.split(",")]
     times = [value for name, _, value in pairs if name == "t"]
     digests = tuple(value.encode() for name, _, value in pairs if name == "v1" and _DIGEST.fullmatch(value))
     if len(times) != 1 or not _TIME.fullmatch(times[0]) or not digests:
-        raise Unsigned("signature_malformed", "The Stripe-Signature header is not of the form t=<seconds>,v1=<64 hex digits>.")
+        raise Unsigned("The Stripe-Signature header is not of the form t=<seconds>,v1=<64 hex digits>.")
     return _Header(time=times[0], digests=digests)

@@ -127,7 +127,7 @@ class TestTheLaw:
         @given(
             st.permutations(range(len(told))),
             st.lists(st.sampled_from(range(len(told))), max_size=6),
-            st.lists(st.integers(1, 5), min_size=1, max_size=20),
+            st.lists(st.integers(1, 14), min_size=1, max_size=8),
             st.booleans(),
         )
         def law(order: list[int], again: list[int], batches: list[int], reads_between: bool) -> None:
@@ -182,6 +182,18 @@ class TestTheLaw:
         with rt.transaction() as session:
             waiting = session.execute(select(Work.row_id).where(Work.kind == "refetch")).scalars().all()
         assert waiting == [f"{stage.connection_id}/subscription/{subscription}"]
+        drain(rt)
+        assert asked(local, begin) == [f"GET /v1/subscriptions/{subscription}"]
+        assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
+
+    @pytest.mark.parametrize("is_reversed", [False, True])
+    def test_two_states_of_one_second_in_one_batch_are_settled_by_a_read(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage, is_reversed: bool
+    ) -> None:
+        subscription = stage.shapes["monthly"][1]
+        told = [{**one, "created": NOW - 50} for one in changes(local, stage, subscription)[-2:]]
+        begin = len(local.requests)
+        keep(rt, told[::-1] if is_reversed else told)
         drain(rt)
         assert asked(local, begin) == [f"GET /v1/subscriptions/{subscription}"]
         assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
