@@ -97,7 +97,7 @@ class Stage:
         database_url, redis_url = self._servers()
         # Left in the opposite order: first our children, then what they stand on, then the guard.
         self._exits.callback(self.supervisor.stop_all)
-        self._wait("stripe", lambda: self._answers(f"{self.stripe_url}/_sandbox/clock"), 30)
+        self._wait("stripe", lambda: self._answers(f"{self.stripe_url}/_sandbox/clock"), 60)
         self.seeded = self.control("GET", "seeded")
         self.environ = {
             **given,

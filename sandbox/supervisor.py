@@ -35,7 +35,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts and stops named children. Use as a context manager: on the way out everything it started is stopped, newest first.
+    """Starts and stops named children. Use as a context manager: on the way out everything it started is stopped.
 
     A guard, a process of its own, waits at the other end of a pipe: where the supervisor itself is killed hard, the guard stops what is
     left and deletes the folders it was told of.
@@ -89,7 +89,8 @@ class Supervisor:
     def stop(self, name: str, patience: float = 10.0) -> None:
         """Ask the whole group to end, insist after `patience` seconds."""
         child = self.children.pop(name)
-        _end_groups([child.process.pid], patience, child.process)
+        _end_groups([child.process.pid], patience)
+        child.process.wait(10)
         self.tell_guard(f"ended {child.process.pid}")
 
     def restart(self, name: str) -> Child:
@@ -99,9 +100,12 @@ class Supervisor:
         return self.start(name, child.command, child.environ)
 
     def stop_all(self) -> None:
-        """Stop every child, the newest first, so that nothing loses what it stands on."""
-        for name in reversed(list(self.children)):
-            self.stop(name)
+        """Stop every child, all at once: each lets go of what it has in hand by itself."""
+        children, self.children = list(self.children.values()), {}
+        _end_groups([child.process.pid for child in children], patience=10.0)
+        for child in children:
+            child.process.wait(10)
+            self.tell_guard(f"ended {child.process.pid}")
 
     def wait_until(self, name: str, is_ready: Callable[[], bool], seconds: float) -> None:
         """Wait for `is_ready`; raises ChildDied when `name` ends first or takes longer."""
@@ -136,7 +140,7 @@ class Supervisor:
                 self._hear(child.name, text)
 
 
-def _end_groups(groups: Sequence[int], patience: float, process: subprocess.Popen[str] | None = None) -> None:
+def _end_groups(groups: Sequence[int], patience: float) -> None:
     """SIGTERM to each process group, and SIGKILL to what is left of them once their leaders ended or `patience` seconds are over."""
     for group in groups:
         _signal(group, signal.SIGTERM)
@@ -145,8 +149,6 @@ def _end_groups(groups: Sequence[int], patience: float, process: subprocess.Pope
         time.sleep(0.02)
     for group in groups:
         _signal(group, signal.SIGKILL)
-    if process is not None:
-        process.wait(10)
 
 
 def _signal(group: int, number: signal.Signals) -> None:
