@@ -284,6 +284,14 @@ def test_access_lost_on_the_way_ends_the_connection_and_reconnecting_tries_again
     assert stage.effects(subscription(stage)) == ["cancel_at_period_end"]
 
 
+def test_reconnecting_leaves_alone_what_waits_for_another_reason(stage: Stage) -> None:
+    scheduled = stage.ask("scheduled", "cancel")
+    stage.run(scheduled)
+    plain = stage.ask("monthly", "cancel", state="requested", code="plain")
+    stage.reconnect()
+    assert (stage.now(scheduled).state, stage.now(plain).state) == ("manual", "requested")
+
+
 def test_access_lost_after_the_write_is_settled_by_reading_once_it_is_back(stage: Stage) -> None:
     action = stage.ask("monthly", "discount")
 
