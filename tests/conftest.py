@@ -27,9 +27,15 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Servers:
+def postgres() -> embedded.Postgres:
+    """An embedded PostgreSQL for this test process: for tests that take whole databases apart, and for all where none is configured."""
+    return embedded.start_postgres()
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
     """TEST_DATABASE_URL and TEST_REDIS_URL where they are given, else embedded servers; the schema is migrated once."""
-    database_url = os.environ.get("TEST_DATABASE_URL") or embedded.start_postgres().create_database("holdfast_test")
+    database_url = os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("postgres").create_database("holdfast_test")
     if os.environ.get("TEST_DATABASE_URL") and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
         database_url = _database_of(worker, database_url)
     redis_url = os.environ.get("TEST_REDIS_URL") or embedded.start_valkey().url

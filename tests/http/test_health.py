@@ -61,8 +61,7 @@ def test_without_its_database_it_is_not_ready_and_says_so(rt: Runtime) -> None:
         assert answer.json["reasons"][0].startswith("database: cannot be reached")
 
 
-def test_an_older_schema_or_a_role_that_sees_too_much_is_not_ready(rt: Runtime) -> None:
-    postgres = embedded.start_postgres()
+def test_an_older_schema_or_a_role_that_sees_too_much_is_not_ready(rt: Runtime, postgres: embedded.Postgres) -> None:
     for web in another(rt, DATABASE_URL=postgres.create_database("empty")):
         assert web.test_client().get("/readyz").json["reasons"][0].startswith("migrations:")
     for web in another(rt, DATABASE_URL=postgres.url("empty", "postgres")):

@@ -30,8 +30,7 @@ def test_an_incomplete_environment_is_refused_with_all_its_problems(command: lis
 
 
 @pytest.mark.parametrize("command", [GUNICORN, WORKER], ids=["web", "worker"])
-def test_a_role_that_row_level_security_does_not_bind_is_refused(command: list[str]) -> None:
-    postgres = embedded.start_postgres()
+def test_a_role_that_row_level_security_does_not_bind_is_refused(postgres: embedded.Postgres, command: list[str]) -> None:
     postgres.create_database("strong")
     done = run(command, {**make.environ(), "DATABASE_URL": postgres.url("strong", "postgres")})
     assert done.returncode == 2
@@ -39,8 +38,8 @@ def test_a_role_that_row_level_security_does_not_bind_is_refused(command: list[s
     assert "Traceback" not in done.stderr
 
 
-def test_upgrade_makes_the_schema_and_may_be_run_again(rt: Runtime) -> None:
-    environ = {**make.environ(), "DATABASE_URL": embedded.start_postgres().create_database("fresh"), "REDIS_URL": rt.settings.redis_url}
+def test_upgrade_makes_the_schema_and_may_be_run_again(rt: Runtime, postgres: embedded.Postgres) -> None:
+    environ = {**make.environ(), "DATABASE_URL": postgres.create_database("fresh"), "REDIS_URL": rt.settings.redis_url}
     for _ in range(2):
         done = run([*CLI, "upgrade"], environ)
         assert (done.returncode, done.stdout) == (0, "The schema is up to date.\n"), done.stderr

@@ -21,9 +21,9 @@ OPEN_TABLES = {
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+def engine(postgres: embedded.Postgres) -> Iterator[Engine]:
     """A database of this module's own, which it may take apart."""
-    url = embedded.start_postgres().create_database("holdfast_schema")
+    url = postgres.create_database("holdfast_schema")
     made = db.engine(config.load({**make.environ(), "DATABASE_URL": url}).database_url)
     migrations.upgrade(made)
     yield made

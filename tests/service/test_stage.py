@@ -8,8 +8,7 @@ from sandbox import embedded, stage
 from tests import make
 
 
-def test_a_demo_drops_an_earlier_demos_schema_and_nobody_elses() -> None:
-    postgres = embedded.start_postgres()
+def test_a_demo_drops_an_earlier_demos_schema_and_nobody_elses(postgres: embedded.Postgres) -> None:
     url = postgres.create_database("configured")
     stage.start_afresh(url)
     engine = db.engine(config.load({**make.environ(), "DATABASE_URL": url}).database_url)
