@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connect_app.crypto import Key, KeyRing
 from connect_app.modes import Mode
@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     holdfast_sweep_seconds: float = Field(default=5.0, gt=0)
     holdfast_stripe_connect_timeout: float = Field(default=5.0, gt=0)
     holdfast_stripe_read_timeout: float = Field(default=20.0, gt=0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What `load` was given and nothing else: the process's own environment must not leak into settings made from another."""
+        return (init_settings,)
 
     @field_validator("database_url")
     @classmethod

@@ -88,8 +88,8 @@ class Crew:
             return [worker for worker in self.workers if worker.process.poll() is None]
 
     def kill_one(self, chance: random.Random, queue: str | None = None) -> None:
-        """SIGKILL, as a power cut would: no handler runs."""
-        living = [worker for worker in self.alive() if queue in (None, worker.queue)]
+        """SIGKILL, as a power cut would: no handler runs. One that is still starting up is spared, or on a slow machine none would work."""
+        living = [worker for worker in self.alive() if queue in (None, worker.queue) and b"worker.ready" in worker.log.read_bytes()]
         if living:
             chance.choice(living).process.send_signal(signal.SIGKILL)
             self.kills += 1

@@ -107,7 +107,7 @@ def campaign(tmp_path: Path, people: int, seconds: float, edits: tuple[stage.Edi
             settled_after = time.monotonic() - peace
         finally:
             crew.dismiss()
-        return _judge(place, crew, settled_after, struck / asked)
+        return _judge(place, crew, settled_after, struck / max(asked, 1))
 
 
 def _ring_twice(place: town.Town) -> None:

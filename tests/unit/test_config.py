@@ -1,5 +1,9 @@
 """Settings are complete or refused, with every problem at once and no secret told."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from connect_app import config
@@ -76,3 +80,10 @@ def test_a_live_key_may_go_to_stripe_and_to_loopback(base: str) -> None:
 
 def test_holdfast_port_wins_over_the_port_a_process_runner_sets() -> None:
     assert config.load({**GOOD, "PORT": "5100", "HOLDFAST_PORT": "8000"}).listen_port == 8000
+
+
+def test_settings_made_from_a_mapping_know_nothing_of_the_process_around_them() -> None:
+    program = "import json, sys; from connect_app import config\nprint(config.load(json.loads(sys.argv[1])).mail_from)"
+    environ = {"MAIL_FROM": "leaked@example.com", "REDIS_URL": "", "HOLDFAST_LEASE_SECONDS": "nonsense"}
+    told = subprocess.run([sys.executable, "-c", program, json.dumps(GOOD)], env=environ, check=True, capture_output=True, text=True)
+    assert told.stdout.strip() == "Holdfast <holdfast@localhost>"
