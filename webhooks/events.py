@@ -165,7 +165,7 @@ def _parse(raw: bytes) -> Mapping[str, object]:
     """JSON as Stripe writes it: UTF-8 and nothing else, every key once, no NaN, no depth that ends the interpreter's patience."""
     try:
         # json.loads guesses UTF-16 and UTF-32 from bytes, which is why it gets text.
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         raise NotAnEvent("the body is not JSON as Stripe writes it") from problem
     if not isinstance(value, dict):
@@ -178,6 +178,13 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
     return found
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number beyond all numbers")
+    return number
 
 
 def _no_constant(name: str) -> object:

@@ -143,6 +143,7 @@ HOSTILE: dict[str, tuple[int, Callable[[], tuple[bytes, str | None]]]] = {
     "a key twice further in": (400, _signed(json.dumps(event()).replace('"object": "x"', '"object": "x", "object": "y"').encode())),
     "NaN": (400, _signed(event(data={"object": {"amount": float("nan")}}))),
     "a number of 5,000 digits": (400, _signed(b'{"id":"evt_1","n":' + b"9" * 5000 + b"}")),
+    "a number beyond all numbers": (400, _signed(json.dumps(event()).replace('"x_1"', "1e999").encode())),
     "UTF-16": (400, _signed(json.dumps(event()).encode("utf-16"))),
     "a byte order mark": (400, _signed(b"\xef\xbb\xbf" + json.dumps(event()).encode())),
     "Latin-1": (400, _signed('{"id":"é"}'.encode("latin-1"))),

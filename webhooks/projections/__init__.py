@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
+import structlog
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
@@ -29,6 +30,8 @@ __all__ = [
     "row",
 ]
 
+log = structlog.get_logger()
+
 # How long after a customer was sent to update their card a change of it is taken for theirs.
 CARD_UPDATE_WINDOW = timedelta(hours=2)
 
@@ -43,8 +46,14 @@ def apply_read(session: Session, workspace_id: str, connection_id: str, object: 
 
 
 def apply_reads(session: Session, workspace_id: str, connection_id: str, found: Iterable[Mirrored], as_of: datetime) -> int:
-    """Keep a page of what a read brought; gives how many are in doubt and will be read again."""
-    doubtful = apply(session, workspace_id, connection_id, [read_row(each, as_of) for each in found])
+    """Keep a page of what a read brought; gives how many are in doubt and will be read again. What cannot be kept is left out."""
+    rows = []
+    for one in found:
+        try:
+            rows.append(read_row(one, as_of))
+        except ValueError as problem:
+            log.warning("mirror.not_kept", connection=connection_id, object=one.id[:100], problem=str(problem)[:300])
+    doubtful = apply(session, workspace_id, connection_id, rows)
     for each in doubtful:
         refetch(session, workspace_id, connection_id, each.kind, each.id, due_at=as_of + timedelta(seconds=1))
     return len(doubtful)

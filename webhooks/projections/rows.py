@@ -48,15 +48,14 @@ def row(kind: str, raw: Mapping[str, object], as_of: datetime, *, is_deleted: bo
 
 def read_row(found: Mirrored, as_of: datetime) -> Row:
     """The row of what a read brought. Raises ValueError for what cannot be kept."""
+    json.dumps(found.raw, allow_nan=False)  # an infinite number in it would else be refused by the database, with the whole page
     if getattr(found, "is_deleted", False):
         return row(kind_of(found), found.raw, as_of, is_deleted=True)
     return _row_of(found, as_of, is_deleted=False)
 
 
 def _row_of(found: Mirrored, as_of: datetime, is_deleted: bool) -> Row:
-    raw = _collapsed(found.raw)
-    json.dumps(raw, allow_nan=False)  # a ValueError here is one event's; in the statement it would be the whole batch's
-    return Row(kind=kind_of(found), id=found.id, as_of=as_of, is_deleted=is_deleted, raw=raw, columns=_columns(found))
+    return Row(kind=kind_of(found), id=found.id, as_of=as_of, is_deleted=is_deleted, raw=_collapsed(found.raw), columns=_columns(found))
 
 
 def kind_of(found: Mirrored) -> str:
