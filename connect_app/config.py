@@ -5,8 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from connect_app.crypto import Key, KeyRing
 from connect_app.modes import Mode
@@ -18,10 +17,10 @@ class SettingsRefused(Exception):
     """The environment cannot be run with; the text names every variable to mend."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the operator decides. Field names are the environment's names in small letters."""
 
-    model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     database_url: str
     redis_url: str
@@ -45,13 +44,6 @@ class Settings(BaseSettings):
     holdfast_sweep_seconds: float = Field(default=5.0, gt=0)
     holdfast_stripe_connect_timeout: float = Field(default=5.0, gt=0)
     holdfast_stripe_read_timeout: float = Field(default=20.0, gt=0)
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: PydanticBaseSettingsSource
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What `load` was given and nothing else: the process's own environment must not leak into settings made from another."""
-        return (init_settings,)
 
     @field_validator("database_url")
     @classmethod
