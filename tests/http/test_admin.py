@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from connect_app import connections
 from connect_app.admin import checklist, embedding
-from connect_app.models import Action, Connection, Customer, FlowSession
+from connect_app.models import Action, Attempt, Connection, Customer, FlowSession
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
@@ -204,8 +204,10 @@ def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Run
     assert "Too little time" in told
     with rt.transaction(stage.workspace_id) as session:
         action = session.execute(select(Action)).scalar_one()
-    assert action.stripe_request_id
-    assert f"Stripe request {action.stripe_request_id}" in told
+        asked = session.execute(select(Attempt.stripe_request_id)).scalars().all()
+    assert action.stripe_request_id in asked
+    assert len(asked) == 3
+    assert [f"Stripe request {request_id}" in told for request_id in asked] == [True] * 3
     assert f"https://dashboard.stripe.com/test/subscriptions/{stage.shapes['monthly'][1]}" in page
     assert "first_name Maya Stripe, customer.name" in told
     assert "customer_id " + stage.shapes["monthly"][0] + " Your hand-off" in told
