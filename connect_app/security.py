@@ -1,6 +1,5 @@
 """What every response carries: a request id, and headers that keep pages from being framed, sniffed, leaked or scripted."""
 
-import secrets
 import time
 
 import structlog
@@ -16,14 +15,6 @@ def install(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_finish)
     app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
-    app.context_processor(lambda: {"csp_nonce": csp_nonce()})
-
-
-def csp_nonce() -> str:
-    """This response's nonce, for the rare inline style or script."""
-    if "csp_nonce" not in g:
-        g.csp_nonce = secrets.token_urlsafe(16)
-    return str(g.csp_nonce)
 
 
 def allow_framing(origins: tuple[str, ...]) -> None:
@@ -31,20 +22,19 @@ def allow_framing(origins: tuple[str, ...]) -> None:
     g.frame_ancestors = origins
 
 
-def policy(frame_ancestors: tuple[str, ...], nonce: str | None) -> str:
-    """The Content-Security-Policy of a page: our own files only, no inline script, and framed by nobody but `frame_ancestors`."""
-    inline = f" 'nonce-{nonce}'" if nonce else ""
+def policy(frame_ancestors: tuple[str, ...]) -> str:
+    """The Content-Security-Policy of a page: our own files only, nothing inline, and framed by nobody but `frame_ancestors`."""
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src 'self'{inline}",
-            f"style-src 'self'{inline}",
+            "script-src 'self'",
+            "style-src 'self'",
             "img-src 'self' data: https:",
             "font-src 'self'",
             "connect-src 'self'",
             "form-action 'self'",
             "base-uri 'none'",
-            f"frame-ancestors {' '.join(frame_ancestors) or chr(39) + 'none' + chr(39)}",
+            "frame-ancestors " + (" ".join(frame_ancestors) or "'none'"),
         )
     )
 
@@ -63,7 +53,7 @@ def _finish(response: Response) -> Response:
     # Admin forms check the Referer over HTTPS, so it may travel to ourselves; token pages set no-referrer.
     headers.setdefault("Referrer-Policy", "same-origin")
     if response.mimetype == "text/html":
-        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ()), g.get("csp_nonce")))
+        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ())))
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
     endpoint = request.endpoint or "none"
