@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -127,7 +128,10 @@ class Stage:
         """Start the web process by the Procfile's own line, but bound to loopback; returns when it is ready."""
         options = "--preload --worker-class gthread --workers 2 --threads 8 --graceful-timeout 5 --keep-alive 65 --log-level warning"
         command = [sys.executable, "-m", "gunicorn", *options.split(), "--bind", f"{HOST}:{self.ports.web}", "connect_app.wsgi:application"]
-        self._child("web", command, self.environ)
+        counters = self.folder / "counters"
+        shutil.rmtree(counters, ignore_errors=True)
+        counters.mkdir()
+        self._child("web", command, {**self.environ, "PROMETHEUS_MULTIPROC_DIR": str(counters)})
         self._wait("web", lambda: self._answers(f"{self.base_url}/readyz"), 60)
 
     def start_shop(self, shop: Mapping[str, Any]) -> None:
