@@ -74,6 +74,7 @@ def render(text: str, variables: Mapping[str, str]) -> str:
     if template is None:
         return text
     try:
-        return template.render(**variables)
+        # Half a surrogate pair, which JSON may hold, can be neither drawn nor sent.
+        return template.render(**{name: value.encode(errors="replace").decode() for name, value in variables.items()})
     except LiquidError:
         return text

@@ -123,7 +123,11 @@ def test_hostile_copy_is_shown_literally_or_refused(copy: str) -> None:
     assert shown == copy or wording.problem(copy) or shown in {"there", ""}
 
 
-@given(st.text(st.characters(exclude_characters="\r")))
+def test_half_a_character_is_shown_as_unreadable() -> None:
+    assert wording.render("{{ first_name }}", {"first_name": "A\ud800"}) == "A?"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r")))
 def test_a_customers_name_is_never_worked_out(name: str) -> None:
     assert wording.render("{{ first_name }}", {"first_name": name}) == name
 
