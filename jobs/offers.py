@@ -1,5 +1,6 @@
 """Offers on a subscription's shape: whether a coupon can be added to it, by which call, and what proves that it was."""
 
+import calendar
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -61,4 +62,16 @@ def _unfit(subscription: Subscription, coupon: Coupon | None, name: str, now: da
         return Refused(
             code="coupon_not_applicable", message=f"The coupon {name} is limited to products that this subscription has none of."
         )
+    bill = subscription.next_charge or subscription.current_period_end
+    if coupon.duration == "repeating" and bill is not None and _months_later(now, coupon.duration_in_months or 1) <= bill:
+        return Refused(
+            code="coupon_without_effect",
+            message=f"The coupon {name} would be over before the next bill on {bill:%Y-%m-%d}. Use one that lasts longer, or for one bill.",
+        )
     return None
+
+
+def _months_later(moment: datetime, months: int) -> datetime:
+    """The same day so many months on, or the month's last where it has no such day: how Stripe counts a coupon's months."""
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    return moment.replace(year=year, month=month + 1, day=min(moment.day, calendar.monthrange(year, month + 1)[1]))

@@ -131,9 +131,12 @@ def connect(running: stage.Stage, account: str, email: str) -> visitor.Visitor:
 
 
 def choose_coupon(rt: Runtime, workspace_id: str, coupons: list[dict[str, Any]]) -> None:
-    """Put a coupon into the default flow's offer, as the owner does in Settings; one for several months if there is one."""
+    """Put a coupon into the default flow's offer, as the owner does in Settings: one for the next bill, which fits every plan.
+
+    A coupon for three months would be over before a yearly plan's next bill, and would rightly not be offered there.
+    """
     valid = [coupon for coupon in coupons if coupon["valid"] and coupon["percent_off"]]
-    best = next((coupon for coupon in valid if coupon["duration"] == "repeating"), valid[0])
+    best = next((coupon for coupon in valid if coupon["duration"] == "once"), valid[0])
     with rt.transaction(workspace_id) as session:
         flows.set_offer(session, workspace_id, mode=Mode.TEST, coupon=best["id"], now=rt.now(), by="demo")
 

@@ -149,3 +149,33 @@ def test_a_receipt_can_be_kept_of_every_shape(found: Subscription) -> None:
     assert kept["plan"] == "Pro"
     assert (kept["ends_at"] is None) == (found.ends_at is None)
     assert receipts.effective_at("cancel", found, NOW) <= NOW + timedelta(days=120)
+
+
+@pytest.mark.parametrize(
+    ("days_to_the_bill", "duration", "months", "has_effect"),
+    [
+        (300, "repeating", 3, False),
+        (300, "repeating", 12, True),
+        (300, "once", None, True),
+        (300, "forever", None, True),
+        (20, "repeating", 1, True),
+        (70, "repeating", 2, False),
+    ],
+)
+def test_a_coupon_that_ends_before_the_next_bill_is_no_offer(
+    days_to_the_bill: int, duration: str, months: int | None, has_effect: bool
+) -> None:
+    long = subscription()
+    item = {**long.raw["items"]["data"][0], "current_period_end": int((NOW + timedelta(days=days_to_the_bill)).timestamp())}  # type: ignore[index]
+    yearly = subscription(items={"object": "list", "data": [item], "has_more": False})
+    verdict = plans.plan(DISCOUNT, yearly, coupon(duration=duration, duration_in_months=months), NOW)
+    assert isinstance(verdict, Call if has_effect else Refused)
+    assert has_effect or verdict.code == "coupon_without_effect"  # type: ignore[union-attr]
+
+
+def test_a_coupons_months_end_on_the_last_day_of_a_shorter_one() -> None:
+    new_years_eve = datetime(2026, 12, 31, 12, tzinfo=UTC)
+    item = {**subscription().raw["items"]["data"][0], "current_period_end": int(datetime(2027, 2, 28, 13, tzinfo=UTC).timestamp())}  # type: ignore[index]
+    found = subscription(items={"object": "list", "data": [item], "has_more": False})
+    verdict = plans.plan(DISCOUNT, found, coupon(duration="repeating", duration_in_months=2), new_years_eve)
+    assert isinstance(verdict, Refused)
