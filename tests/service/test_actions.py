@@ -147,7 +147,7 @@ def test_every_shape_that_a_direct_call_serves_is_canceled_once(stage: Stage, sh
 
 @pytest.mark.parametrize("shape", ["monthly", "yearly", "trialing", "past_due", "already_canceling", "paused", "multi_item", "scheduled"])
 def test_every_shape_that_a_direct_call_serves_is_discounted_once(stage: Stage, shape: str) -> None:
-    action = stage.ask(shape, "discount")
+    action = stage.ask(shape, "discount", {"offer_id": "off_1", "coupon": "LOYAL15", "headline": "15% off for good"})
     assert stage.run(action).state == "verified"
     assert stage.effects(subscription(stage, shape)) == ["discount"]
     sub = stage.stripe_says(subscription(stage, shape))
@@ -211,6 +211,12 @@ def test_a_coupon_that_does_not_fit_is_left_to_a_person(stage: Stage, coupon: st
     action = stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": coupon, "headline": "Less"})
     done = stage.run(action)
     assert (done.state, done.code) == ("manual", code)
+    assert stage.writes() == []
+
+
+def test_a_coupon_that_would_be_over_before_the_next_bill_is_left_to_a_person(stage: Stage) -> None:
+    done = stage.run(stage.ask("yearly", "discount"))
+    assert (done.state, done.code) == ("manual", "coupon_without_effect")
     assert stage.writes() == []
 
 
