@@ -1,5 +1,6 @@
 """Letters to a customer about what they asked for: what changes, from when, and what is charged next; never more than is known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,8 +30,10 @@ class Letter:
     text: str
 
 
-def verified(action: Action, before: Subscription, after: Subscription, read_at: datetime, business: str) -> Letter:
-    """The change was read back from Stripe."""
+def verified(
+    action: Action, before: Subscription, after: Subscription, read_at: datetime, business: str, terms: Sequence[tuple[str, str]] = ()
+) -> Letter:
+    """The change was read back from Stripe. `terms` of an offer are those that were accepted, as label and value."""
     name = receipts.plan_name(after)
     what = f"Your subscription to {name}" if name else "Your subscription"
     match action.verb:
@@ -38,8 +41,8 @@ def verified(action: Action, before: Subscription, after: Subscription, read_at:
             return _canceled(what, after, read_at, business)
         case "discount":
             clearing = ["The cancellation that was scheduled has been taken back."] if before.is_scheduled_to_cancel else []
-            headline = str(action.intent.get("headline") or "").strip()
-            lines = [f"{what} continues, and your discount is in place{f': {headline}' if headline else ''}.", *clearing]
+            agreed = ["\n".join(["What you accepted:", *(f"- {label}: {value}" for label, value in terms)])] if terms else []
+            lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *agreed, *clearing]
             return _write("Your discount is in place", [*lines, _next_charge(after)], business)
         case "undo_cancel":
             lines = [f"{what} continues: its cancellation has been taken back.", _next_charge(after)]
@@ -59,8 +62,14 @@ def received(action: Action, business: str) -> Letter:
 
 def failed(action: Action, business: str) -> Letter:
     """It was not done, and will not be."""
+    if action.code == "closed_by_team":
+        lines = [
+            f"The team at {business} has closed your request {_ASKED[action.verb]}. It is not worked on any more.",
+            f"If that is not what you expected, please contact {business}.",
+        ]
+        return _write("Your request has been closed", lines, business)
     if action.code == "superseded":
-        why = "because of a later choice of yours for the same subscription."
+        why = "because you have decided anew for the same subscription since."
     elif action.code == "subscription_ended":
         why = "because the subscription had already ended."
     else:
@@ -72,13 +81,14 @@ def failed(action: Action, business: str) -> Letter:
 def send(session: Session, action: Action, letter: Letter, *, topic: str, now: datetime) -> None:
     """Ask for the letter once per action and topic (`settled`, `received`), to whom the action's mode allows."""
     to, problem = addressee(session, action)
+    is_live = action.mode == "live"
     mail.ask(
         session,
         workspace_id=action.workspace_id,
         topic=f"action/{action.id}/{topic}",
         to=to,
-        subject=letter.subject if action.mode == "live" else f"[Test] {letter.subject}",
-        text=letter.text,
+        subject=letter.subject if is_live else f"[Test] {letter.subject}",
+        text=letter.text if is_live else f"{letter.text}\n{_instead_of(session, action)}\n",
         now=now,
         problem=problem,
     )
@@ -87,9 +97,7 @@ def send(session: Session, action: Action, letter: Letter, *, topic: str, now: d
 def addressee(session: Session, action: Action) -> tuple[str | None, str | None]:
     """(address, None) or (None, why there is none): the customer in live mode, in test mode nobody but the workspace's first owner."""
     if action.mode == "live":
-        email = session.execute(
-            select(Customer.email).where(Customer.connection_id == action.connection_id, Customer.id == action.customer)
-        ).scalar_one_or_none()
+        email = _customer(session, action)
         return (email, None) if email else (None, "the customer has no email address")
     owner = session.execute(
         select(User.email)
@@ -99,6 +107,18 @@ def addressee(session: Session, action: Action) -> tuple[str | None, str | None]
         .limit(1)
     ).scalar_one_or_none()
     return (owner, None) if owner else (None, "no owner to send test mail to")
+
+
+def _customer(session: Session, action: Action) -> str | None:
+    return session.execute(
+        select(Customer.email).where(Customer.connection_id == action.connection_id, Customer.id == action.customer)
+    ).scalar_one_or_none()
+
+
+def _instead_of(session: Session, action: Action) -> str:
+    """Whom a letter of test mode would have gone to."""
+    email = _customer(session, action)
+    return f"[Test mode: in live mode, this letter goes to the customer {action.customer}, {email or 'who has no email address'}.]"
 
 
 def business(session: Session, action: Action) -> str:

@@ -10,7 +10,7 @@ from jobs.actions import ledger
 
 
 def keep(rt: Runtime, claim: work.Claim) -> work.End:
-    """Some seconds after the choice: note that an email was promised where nothing is settled yet, and write where a person must see to it.
+    """Some seconds after the choice: note that an email was promised where it is still under way, and write where a person must see to it.
 
     The letter about the end itself is asked for by the transaction that settles the action.
     """
@@ -22,7 +22,7 @@ def keep(rt: Runtime, claim: work.Claim) -> work.End:
             return work.Done()
         if action.state in ledger.WAITING:
             letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)
-        if not _is_made(session, action):
+        elif not _is_made(session, action):
             ledger.record(session, action, "promise.made", now)
     return work.Done()
 

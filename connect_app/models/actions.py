@@ -59,7 +59,10 @@ class Action(Tenant, Base):
 
 
 class Attempt(Tenant, Base):
-    """One conversation with Stripe about an action: `step` is `precheck`, `write` or `read_back`; `problem` is null when it went well."""
+    """One conversation with Stripe about an action; `problem` is null when it went well.
+
+    `step` is `precheck` (the subscription), `coupon` (before a discount), `write` or `read_back`.
+    """
 
     __tablename__ = "attempts"
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -2,6 +2,6 @@
 
 from jobs.actions.course import give_up, perform
 from jobs.actions.ledger import InFlight, ask, retry, retry_disconnected, waiting, waiting_count
-from jobs.actions.settlement import mark_done
+from jobs.actions.settlement import close, mark_done
 
-__all__ = ["InFlight", "ask", "give_up", "mark_done", "perform", "retry", "retry_disconnected", "waiting", "waiting_count"]
+__all__ = ["InFlight", "ask", "close", "give_up", "mark_done", "perform", "retry", "retry_disconnected", "waiting", "waiting_count"]

@@ -24,7 +24,7 @@ class Conversation:
         self._said: list[Attempt] = []
 
     def ask(self, step: str, question: Callable[[], Read[T]], key: str | None = None) -> Read[T]:
-        """One request; `step` is `precheck`, `write` or `read_back`. Raises what the gateway raises."""
+        """One request; `step` is `precheck`, `coupon`, `write` or `read_back`. Raises what the gateway raises."""
         at, started = self._rt.now(), time.monotonic()
         request_id, problem = None, None
         try:

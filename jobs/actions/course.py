@@ -121,7 +121,7 @@ class _Course(Turn):
             return None
         stripe = self._stripe()
         try:
-            return self.talk.ask("precheck", lambda: stripe.coupon(name)).value
+            return self.talk.ask("coupon", lambda: stripe.coupon(name)).value
         except Missing:
             return None
 

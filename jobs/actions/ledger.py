@@ -77,7 +77,7 @@ def ask(
         intent=dict(intent),
         code=code,
         message=message or _REQUESTED.get(code or ""),
-        due_on=_renewal(session, connection_id, subscription) if state == "requested" else None,
+        due_on=renewal(session, connection_id, subscription) if state == "requested" else None,
         asked_at=now,
         changed_at=now,
     )
@@ -189,7 +189,7 @@ def _under_way(session: Session, connection_id: str | None, subscription: str) -
     ).scalar_one_or_none()
 
 
-def _renewal(session: Session, connection_id: str | None, subscription: str) -> datetime | None:
+def renewal(session: Session, connection_id: str | None, subscription: str) -> datetime | None:
     """When the customer would be charged again: what the team must be quicker than."""
     return session.execute(
         select(Subscription.current_period_end).where(Subscription.connection_id == connection_id, Subscription.id == subscription)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from connect_app import audit, connections, errors
-from connect_app.models import Action, Outcome, Receipt
+from connect_app.models import Action, Choice, Outcome, Receipt
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import Missing, StripeFailure
@@ -21,6 +21,9 @@ from webhooks import projections
 log = structlog.get_logger()
 
 # What a verified action makes of its session: state and how, by SPEC section 11.
+_CLOSED = "Your team closed this request: it is not tried any more, and nothing was read back from Stripe for it."
+# Why a coupon is none any more, though the mirror may still offer it to the next customer.
+_COUPON_IS_OVER = ("coupon_gone", "coupon_not_valid", "coupon_expired")
 _OUTCOMES = {"cancel": ("canceled", None), "discount": ("watch", "offer"), "undo_cancel": ("watch", "undone")}
 
 
@@ -66,17 +69,19 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     mirrored(session, action, read)
     ledger.record(session, action, "action.verified", now)
     _outcome(session, action, before, now)
-    letter = letters.verified(action, before, after, read.as_of, letters.business(session, action))
+    letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
-    _overtaken(session, action, read, now)
+    overtaken(session, action, read, now)
     return action
 
 
 def manual(session: Session, action: Action, code: str, message: str, now: datetime, due_on: datetime | None = None) -> Action:
     """A person must see to it: `code` in a word, `message` for the owner. The customer is told that the team has been told."""
-    due = {} if due_on is None else {"due_on": due_on}
-    action = ledger.move(session, action, "manual", now, code=code, message=message, **due)
+    due_on = due_on or action.due_on or ledger.renewal(session, action.connection_id, action.subscription)
+    action = ledger.move(session, action, "manual", now, code=code, message=message, due_on=due_on)
     ledger.record(session, action, "action.manual", now)
+    if code in _COUPON_IS_OVER and action.connection_id is not None:
+        projections.refetch(session, action.workspace_id, action.connection_id, "coupon", str(action.intent["coupon"]), due_at=now)
     letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)
     return action
 
@@ -87,6 +92,19 @@ def failed(session: Session, action: Action, code: str, message: str, now: datet
     ledger.record(session, action, "action.failed", now)
     letters.send(session, action, letters.failed(action, letters.business(session, action)), topic="settled", now=now)
     return action
+
+
+def close(session: Session, workspace_id: str, action_id: str, now: datetime, actor: str) -> bool:
+    """A person ends a waiting action that will never show on Stripe; the customer is told. False where it does not wait any more."""
+    action = session.execute(select(Action).where(Action.id == action_id, Action.state.in_(ledger.WAITING))).scalar_one_or_none()
+    if action is None:
+        return False
+    try:
+        failed(session, action, "closed_by_team", _CLOSED, now)
+    except ledger.Moved:
+        return False
+    audit.record(session, workspace_id, actor=actor, verb="action.closed", at=now, target=action_id)
+    return True
 
 
 def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> bool:
@@ -131,7 +149,7 @@ def before(action: Action) -> Subscription | None:
     return read_subscription(action.call["before"]) if action.call else None
 
 
-def _overtaken(session: Session, action: Action, read: Read[Subscription], now: datetime) -> None:
+def overtaken(session: Session, action: Action, read: Read[Subscription], now: datetime) -> None:
     """What still waits for a person about this subscription, and was asked for earlier: the same read settles it where it can.
 
     A cancel or an undo that shows is done. What was surely never written gives way to the later decision; the rest keeps waiting.
@@ -150,6 +168,12 @@ def _overtaken(session: Session, action: Action, read: Read[Subscription], now: 
             verified(session, older, before(older) or read.value, read, now)
         elif older.call is None:
             failed(session, older, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
+
+
+def _terms(session: Session, action: Action) -> list[tuple[str, str]]:
+    """What the customer read and accepted, as label and value."""
+    offer = session.execute(select(Choice.offer).where(Choice.id == action.choice_id)).scalar_one_or_none()
+    return [(str(label), str(value)) for label, value in (offer or {}).get("terms", ())]
 
 
 def _request(action: Action, read: Read[Subscription]) -> str | None:

@@ -67,6 +67,8 @@ class Turn:
                 settlement.mirrored(session, self.action, read)
                 due_on = read.value.current_period_end
             settlement.manual(session, self.action, code, message, self.rt.now(), due_on)
+            if read is not None and plans.foreign(self.wish, read.value) is None:
+                settlement.overtaken(session, self.action, read, self.rt.now())
         raise Ended(work.Done())
 
     def stop(self, code: str, message: str) -> work.End:

@@ -114,10 +114,14 @@ class Stage:
                 **values,
             )
 
-    def choice(self, session_id: str, verb: str = "cancel") -> str:
+    def choice(self, session_id: str, verb: str = "cancel", offer: dict[str, Any] | None = None) -> str:
         choice_id = ids.new("cho")
         with self.rt.transaction(self.workspace_id) as session:
-            session.add(Choice(id=choice_id, workspace_id=self.workspace_id, session_id=session_id, verb=verb, made_at=self.rt.now()))
+            session.add(
+                Choice(
+                    id=choice_id, workspace_id=self.workspace_id, session_id=session_id, verb=verb, offer=offer, made_at=self.rt.now()
+                )
+            )  # fmt: skip
         return choice_id
 
     def portal_link(self, customer: str) -> str:
@@ -231,7 +235,7 @@ class Stage:
             return list(session.execute(query).scalars())
 
     def attempts(self, action: Action) -> list[Attempt]:
-        return self.all(select(Attempt).where(Attempt.action_id == action.id).order_by(Attempt.id))
+        return self.all(select(Attempt).where(Attempt.action_id == action.id).order_by(Attempt.at, Attempt.id))
 
     def receipt(self, action: Action) -> Receipt:
         receipt: Receipt = self.one(select(Receipt).where(Receipt.action_id == action.id))

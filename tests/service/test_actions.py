@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from connect_app import config
-from connect_app.models import Action
+from connect_app.models import Action, AuditEntry, Connection
 from connect_app.stripe_gateway.calls import Call
 from jobs import actions, queues, work
 from sandbox.stripe.local import LocalStripe
@@ -450,7 +450,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(stage: Sta
     assert (done.state, done.changed_at.isoformat()) == ("verified", taken[1])
     assert stage.effects(subscription(stage)) == ["discount"]
     # Its own conversation is not on record either: it came too late.
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "precheck", "write", "read_back"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back"]
     assert len(stage.letters()) == 1
 
 
@@ -526,6 +526,79 @@ def test_a_later_decision_takes_the_place_of_one_that_waits_for_a_person(stage: 
     assert stage.effects(subscription(stage)) == ["cancel_at_period_end"]
 
 
+def test_a_later_decision_that_needs_a_person_too_is_the_only_one_in_the_queue(stage: Stage) -> None:
+    older = stage.ask("scheduled", "cancel")
+    assert stage.run(older).state == "manual"
+    stage.later(minutes=1)
+    newer = stage.ask("scheduled", "discount", {"offer_id": "off_1", "coupon": "GONE", "headline": "Less"})
+    assert stage.run(newer).code == "coupon_gone"
+    assert (stage.now(older).state, stage.now(older).code) == ("failed", "superseded")
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert [action.id for action in actions.waiting(session, stage.workspace_id, "test")] == [newer.id]
+    assert stage.writes() == []
+
+
+def test_a_decision_about_somebody_elses_subscription_takes_no_ones_place(stage: Stage) -> None:
+    older = stage.ask("scheduled", "cancel")
+    stage.run(older)
+    stage.later(minutes=1)
+    newer = stage.ask("scheduled", "cancel", customer=stage.shapes["yearly"][0])
+    assert stage.run(newer).code == "wrong_customer"
+    assert stage.now(older).state == "manual"
+
+
+def test_a_request_that_stripe_will_never_show_can_be_closed_by_the_team(stage: Stage) -> None:
+    stage.owner()
+    action = stage.ask("monthly", "cancel", subscription="sub_nobody_knows", state="requested", code="unknown_subscription")
+    assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is False
+    for expected in (True, False):
+        with stage.rt.transaction(stage.workspace_id) as session:
+            assert actions.close(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1") is expected
+    assert (stage.now(action).state, stage.now(action).code) == ("failed", "closed_by_team")
+    assert stage.facts(action) == ["action.requested", "action.failed"]
+    assert [(entry.actor, entry.verb, entry.target) for entry in stage.all(select(AuditEntry))] == [("usr_1", "action.closed", action.id)]
+    [letter] = stage.letters()
+    text = letter.payload["text"]
+    assert "The team at Fernhill Software has closed your request to cancel your subscription." in text
+    assert "If that is not what you expected, please contact Fernhill Software." in text
+    assert "Nothing was changed" not in text, "the team may have changed it by hand"
+
+
+def test_what_is_under_way_or_another_tenants_cannot_be_closed(stage: Stage) -> None:
+    action = stage.ask("scheduled", "cancel")
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert actions.close(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1") is False
+    stage.run(action)
+    with stage.rt.transaction("ws_other") as session:
+        assert actions.close(session, "ws_other", action.id, stage.rt.now(), "usr_x") is False
+    assert stage.now(action).state == "manual"
+
+
+@pytest.mark.parametrize(("coupon", "code"), [("GONE", "coupon_gone"), ("STAY20", "coupon_not_valid")])
+def test_a_coupon_that_turned_out_to_be_over_is_read_again_for_the_next_customer(stage: Stage, coupon: str, code: str) -> None:
+    if coupon != "GONE":
+        stage.change(coupon, valid=False, max_redemptions=1, times_redeemed=1)
+    done = stage.run(stage.ask("monthly", "discount", {"offer_id": "off_1", "coupon": coupon, "headline": "Less"}))
+    assert done.code == code
+    assert [row.row_id for row in stage.work_rows("refetch")] == [f"{stage.connection_id}/coupon/{coupon}"]
+
+
+def test_the_look_at_the_coupon_is_called_by_its_name(stage: Stage) -> None:
+    action = stage.ask("monthly", "discount")
+    stage.run(action)
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back"]
+
+
+def test_what_waits_since_access_was_lost_is_due_at_the_renewal_the_mirror_knows(stage: Stage) -> None:
+    kept = stage.ask("monthly", "cancel")
+    stage.run(kept)
+    renewal = datetime.fromtimestamp(stage.stripe_says(kept.subscription)["items"]["data"][0]["current_period_end"], UTC)
+    with stage.rt.transaction(stage.workspace_id) as session:
+        session.execute(update(Connection).values(state="disconnected"))
+    waiting = stage.run(stage.ask("monthly", "undo_cancel"))
+    assert (waiting.state, waiting.code, waiting.due_on) == ("manual", "not_connected", renewal)
+
+
 def test_what_may_have_been_written_is_not_said_to_have_changed_nothing(stage: Stage) -> None:
     stage.fault("timeout_after", "/v1/subscriptions/*", "POST", times=1)
     older = stage.ask("monthly", "discount")
@@ -572,7 +645,7 @@ def test_nothing_of_a_worker_counts_once_another_has_taken_over_even_if_that_one
     stage.client.after.append(take_over)
     assert stage.work(action.id) is None
     assert stage.now(action).state == "prechecked"
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "precheck"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon"]
     assert stage.work_rows()[0].lease_token == 2
     stage.client.after.clear()
     stage.end_leases()
