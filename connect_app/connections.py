@@ -21,8 +21,19 @@ def of_mode(session: Session, workspace_id: str, mode: str) -> Connection | None
 
 
 def locate(session: Session, account: str, mode: str) -> AccountLookup | None:
-    """Which workspace an account's events belong to; needs no tenant."""
+    """Which workspace an account's events belong to: None while it is connected to none. Needs no tenant."""
+    home = remembered(session, account, mode)
+    return home if home is not None and home.is_active else None
+
+
+def remembered(session: Session, account: str, mode: str) -> AccountLookup | None:
+    """The workspace that has the account, or had it last; needs no tenant."""
     return session.get(AccountLookup, (account, mode))
+
+
+def forget(session: Session, connection_id: str) -> None:
+    """The account of this connection was here by mistake: its next round trip begins afresh."""
+    session.execute(delete(AccountLookup).where(AccountLookup.connection_id == connection_id))
 
 
 def heard(session: Session, connection_id: str, *, at: datetime, lag_ms: int, api_version: str) -> None:
@@ -51,7 +62,7 @@ def save_read_in(session: Session, connection_id: str, read_in: Json) -> None:
 
 
 def lost(session: Session, workspace_id: str, connection_id: str, *, at: datetime, reason: str, actor: str) -> bool:
-    """The connection is over: `reason` is `disconnected_here`, `deauthorized` or `access_lost`. Its data stay.
+    """The connection is over: `reason` is `disconnected_here`, `deauthorized` or `access_lost`. Its data stay, and whose account it was.
 
     False where it was over already.
     """
@@ -59,10 +70,10 @@ def lost(session: Session, workspace_id: str, connection_id: str, *, at: datetim
         update(Connection)
         .where(Connection.id == connection_id, Connection.state == "connected")
         .values(state="disconnected", disconnected_at=at, disconnect_reason=reason)
-        .returning(Connection.account, Connection.mode)
+        .returning(Connection.id)
     ).first()
     if ended is None:
         return False
-    session.execute(delete(AccountLookup).where(AccountLookup.account == ended.account, AccountLookup.mode == ended.mode))
+    session.execute(update(AccountLookup).where(AccountLookup.connection_id == connection_id).values(is_active=False))
     audit.record(session, workspace_id, actor=actor, verb="connection.lost", at=at, target=connection_id, details={"reason": reason})
     return True

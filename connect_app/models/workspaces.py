@@ -119,13 +119,17 @@ class Connection(Tenant, Base):
 
 
 class AccountLookup(Base):
-    """Which workspace a Stripe account's events belong to: one at a time for each account and mode."""
+    """Which workspace a Stripe account belongs to: one for each account and mode.
+
+    Its events are that workspace's while `is_active`; afterwards it is remembered, so that the account finds its way back.
+    """
 
     __tablename__ = "account_lookups"
     account: Mapped[str] = mapped_column(primary_key=True)
     mode: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str]
     connection_id: Mapped[str]
+    is_active: Mapped[bool] = mapped_column(server_default="true")
     __table_args__ = (
         ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"], ondelete="CASCADE"),
     )

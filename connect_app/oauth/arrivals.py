@@ -28,13 +28,14 @@ class Arrival:
     """The end of a round trip.
 
     `opened`: a new workspace, or one whose owner has not confirmed an address yet. `linked`: a workspace's first account in this mode.
-    `again`: a connection that stands again. `sign_in`: an owner through Stripe.
+    `again`: a connection that stands again. `sign_in`: an owner through Stripe; `is_again` where that brought a lost connection back.
     """
 
     kind: Literal["opened", "linked", "again", "sign_in"]
     place: directory.Place
     connection_id: str
     connected_at: datetime
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +82,16 @@ def arrive_for(rt: Runtime, who: Member, grant: Grant, account: Account) -> Arri
 
 
 def arrive(rt: Runtime, grant: Grant, account: Account, user_id: str | None) -> Arrival:
-    """A round trip that began at no workspace: the account's own where it has one, else a new one, owned by the user who is signed in.
+    """A round trip that began at no workspace: the account's own where it has or had one, else a new one, owned by the user signed in.
 
     Raises Setback where that workspace does not let its owners in through Stripe.
     """
     for _ in range(2):
-        known = _arrive_at_known(rt, grant)
-        if known is not None:
-            return known
         now = rt.now()
         try:
+            known = _arrive_at_known(rt, grant, account)
+            if known is not None:
+                return known
             with rt.transaction() as session:
                 opened = openings.create(
                     session,
@@ -104,26 +105,38 @@ def arrive(rt: Runtime, grant: Grant, account: Account, user_id: str | None) -> 
                 if user_id is not None:
                     members.make_owner(session, opened.place.id, user_id, now)
         except accounts.Taken:
-            continue  # the same account came through another door in the same moment: it is known by now
+            continue  # the same account came through another door in the same moment: it is there by now
         return Arrival(kind="opened", place=opened.place, connection_id=opened.connection_id, connected_at=now)
     raise Setback("stripe_away")
 
 
-def _arrive_at_known(rt: Runtime, grant: Grant) -> Arrival | None:
+def _arrive_at_known(rt: Runtime, grant: Grant, account: Account) -> Arrival | None:
     now = rt.now()
     with rt.transaction() as session:
-        home = connections.locate(session, grant.account, grant.mode)
+        home = connections.remembered(session, grant.account, grant.mode)
         place = directory.by_id(session, home.workspace_id) if home else None
     if home is None or place is None:
         return None
     with rt.transaction(place.id) as session:
         is_owned = members.has_owner(session, place.id)
-        if is_owned and not preferences.read(session, place.id).stripe_sign_in:
-            raise Setback("stripe_sign_in_off")
-        accounts.authorized_again(session, home.connection_id, scope=grant.scope, now=now)
-        if is_owned:
+        is_open = not is_owned or preferences.read(session, place.id).stripe_sign_in
+        if is_open and home.is_active:
+            accounts.authorized_again(session, home.connection_id, scope=grant.scope, now=now)
+        elif is_open:
+            by = f"stripe:{grant.account}"
+            accounts.link_or_relink(session, place.id, account=account, mode=grant.mode, scope=grant.scope, now=now, ring=rt.ring, by=by)
+        if is_open and is_owned:
             _note_sign_in(session, place.id, grant.account, now)
-    return Arrival(kind="sign_in" if is_owned else "opened", place=place, connection_id=home.connection_id, connected_at=now)
+    if not is_open:
+        _give_back(rt, grant.account, grant.mode)
+        raise Setback("stripe_sign_in_off")
+    return Arrival(
+        kind="sign_in" if is_owned else "opened",
+        place=place,
+        connection_id=home.connection_id,
+        connected_at=now,
+        is_again=not home.is_active,
+    )
 
 
 def _note_sign_in(session: Session, workspace_id: str, account: str, now: datetime) -> None:

@@ -14,6 +14,7 @@ from connect_app.oauth import arrivals, exchange, setbacks, states
 from connect_app.oauth.installs import Install
 from connect_app.oauth.setbacks import Setback
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.objects import Account
 from connect_app.workspaces import access, accounts, directory, identity, logins, members
 
 blueprint = Blueprint("oauth", __name__)
@@ -70,10 +71,12 @@ def come_back() -> Response:
         arrival = arrivals.arrive(rt, grant, seen.account, visitor.user_id if visitor else None)
     match arrival.kind:
         case "again":
-            flash(f"{accounts.name_of(seen.account)} is connected again. What waited for it is being tried again now.", "ok")
+            flash(_again(seen.account), "ok")
             return redirect(f"/admin/{arrival.place.slug}/settings/stripe?mode={trip.mode}", 303)
         case "sign_in":
             identity.enter_via_stripe(arrival.place.id, grant.account, grant.mode)
+            if arrival.is_again:
+                flash(_again(seen.account), "ok")
             return redirect(f"/admin/{arrival.place.slug}/", 303)
         case "opened" | "linked":
             if identity.visitor() is None:
@@ -142,6 +145,7 @@ def undo() -> Response:
         if connection is None or connection.connected_at != install.connected_at:
             raise Conflict(code="not_connected", message="This connection has changed since; look at Settings → Stripe.")
         accounts.disconnect(db_session, place.id, connection.mode, now=rt.now(), by=by)
+        connections.forget(db_session, connection.id)
         if not is_owned:
             logins.forget(db_session, place.id)
             directory.give_up_slug(db_session, place.id)
@@ -172,6 +176,10 @@ def _owner(slug: str) -> access.Member:
     access.require(who, "owner")
     access.require_fresh(who)
     return who
+
+
+def _again(account: Account) -> str:
+    return f"{accounts.name_of(account)} is connected again. What waited for it is being tried again now."
 
 
 def _mode(rt: Runtime, text: str, *, needs_keys: bool = True) -> Mode:

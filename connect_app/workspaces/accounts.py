@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -154,13 +154,17 @@ def _make_room(session: Session, known: Connection) -> None:
 
 
 def _claim(session: Session, workspace_id: str, connection_id: str, account: str, mode: Mode) -> None:
-    """Make the account's news this workspace's; the primary key decides between two that come at once."""
+    """Make the account's news this workspace's; the primary key decides between two that come at once.
+
+    An account that its workspace has lost may go to another one: whoever came has just shown control of it.
+    """
     row = insert(AccountLookup).values(account=account, mode=mode, workspace_id=workspace_id, connection_id=connection_id)
-    session.execute(row.on_conflict_do_nothing(index_elements=[AccountLookup.account, AccountLookup.mode]))
-    owner = session.execute(
-        select(AccountLookup.connection_id).where(AccountLookup.account == account, AccountLookup.mode == mode)
-    ).scalar_one_or_none()
-    if owner != connection_id:
+    claim = row.on_conflict_do_update(
+        index_elements=[AccountLookup.account, AccountLookup.mode],
+        set_={"workspace_id": workspace_id, "connection_id": connection_id, "is_active": True},
+        where=or_(AccountLookup.is_active.is_(False), AccountLookup.connection_id == connection_id),
+    )
+    if session.execute(claim.returning(AccountLookup.account)).first() is None:
         raise Taken
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from connect_app import connections, preferences
 from connect_app.runtime import Runtime
 from jobs import actions, work
 from sandbox.stripe import accounts
@@ -392,6 +393,59 @@ def test_reconnecting_the_same_account_brings_the_connection_back(house: House, 
     assert house.rows("select count(*) from connections") == [(1,)]
     verbs = [verb for (verb,) in house.rows("select verb from audit_log order by at, id")]
     assert verbs[-2:] == ["connection.lost", "connection.again"]
+
+
+@pytest.mark.parametrize("ended_by", ["us", "stripe"])
+def test_the_plain_round_trip_of_a_lost_account_brings_its_workspace_back(house: House, acme: str, ended_by: str) -> None:
+    owner, browser = house.browser(), house.browser()
+    slug = owner.install(acme)
+    [(workspace_id, connection_id)] = house.rows("select workspace_id, id from connections")
+    if ended_by == "us":
+        owner.post("/oauth/disconnect", form_on="/sign-in", workspace=slug, mode="test")
+    else:
+        with house.rt.transaction(str(workspace_id)) as session:
+            now = house.rt.now()
+            connections.lost(session, str(workspace_id), str(connection_id), at=now, reason="deauthorized", actor=f"stripe:{acme}")
+
+    back = browser.connect(acme)
+
+    assert back.location == f"/admin/{slug}/"
+    assert browser.get(f"/admin/{slug}/").text.split("|")[2] == f"stripe:{acme}"
+    assert house.rows("select id, state from connections") == [(connection_id, "connected")]
+    verbs = [verb for (verb,) in house.rows("select verb from audit_log order by at, id")]
+    assert sorted(verbs[-2:]) == ["connection.again", "signed_in"]
+    work.drain(house.rt, "upkeep")
+    assert (acme, False) in house.local.connections
+    assert owner.connect(acme, workspace=slug).location == f"/admin/{slug}/settings/stripe?mode=test"
+
+
+def test_a_lost_account_does_not_let_in_where_signing_in_with_stripe_is_off(house: House, acme: str) -> None:
+    browser = house.browser()
+    slug = browser.install(acme)
+    browser.post("/oauth/disconnect", form_on="/sign-in", workspace=slug, mode="test")
+    [(found,)] = house.rows("select workspace_id from connections")
+    workspace_id = str(found)
+    with house.rt.transaction(workspace_id) as session:
+        preferences.save(session, workspace_id, "stripe_sign_in", False, house.rt.now())
+
+    answer = house.browser().connect(acme)
+
+    assert answer.status_code == 403
+    assert house.rows("select state from connections") == [("disconnected",)]
+    assert (acme, False) not in house.local.connections, "a grant that nobody here uses is given back"
+
+
+def test_a_lost_account_may_be_connected_by_the_owner_of_another_workspace(house: House, acme: str, other: str) -> None:
+    ann, bob = house.browser(), house.browser()
+    old = ann.install(acme, "ann@acme.example")
+    new = bob.install(other, "bob@beta.example", mode="live")
+    ann.post("/oauth/disconnect", form_on="/sign-in", workspace=old, mode="test")
+
+    assert bob.connect(acme, workspace=new).location == "/install/connected"
+
+    assert ann.connect(acme, workspace=old).status_code == 409
+    with house.rt.transaction() as session:
+        assert session.execute(text("select count(*) from account_lookups where mode = 'test'")).scalar_one() == 1
 
 
 def test_what_waited_for_the_connection_is_tried_again_when_it_is_back(house: House, acme: str) -> None:

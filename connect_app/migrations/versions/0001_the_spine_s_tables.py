@@ -235,6 +235,7 @@ def upgrade() -> None:
     sa.Column('mode', sa.Text(), nullable=False),
     sa.Column('workspace_id', sa.Text(), nullable=False),
     sa.Column('connection_id', sa.Text(), nullable=False),
+    sa.Column('is_active', sa.Boolean(), server_default='true', nullable=False),
     sa.ForeignKeyConstraint(['workspace_id', 'connection_id'], ['connections.workspace_id', 'connections.id'], name=op.f('fk_account_lookups_workspace_id_connection_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('account', 'mode', name=op.f('pk_account_lookups'))
     )
