@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sandbox.stripe import endpoints
-from sandbox.stripe.wire import Obj, invalid, to_json
+from sandbox.stripe import endpoints, knobs
+from sandbox.stripe.wire import Obj, to_json
 
 if TYPE_CHECKING:
     from sandbox.stripe.local import LocalStripe
@@ -67,9 +67,9 @@ class Deliveries:
 
     def disturb(self, wanted: Any) -> None:
         """Take `{drop, duplicate, shuffle}` as rates, `delay` in seconds and a `seed`. Raises 400."""
-        if not isinstance(wanted, dict) or set(wanted) - set(self.disturbance):
-            raise invalid(f"Webhooks take {', '.join(self.disturbance)}.", None, "parameter_unknown")
-        self.disturbance = {**self.disturbance, **wanted}
+        shapes = {"drop": knobs.rate, "duplicate": knobs.rate, "shuffle": knobs.rate, "delay": knobs.seconds, "seed": knobs.seed}
+        told = knobs.record(wanted, shapes, "drop")
+        self.disturbance = {**self.disturbance, **{name: shapes[name](value, name) for name, value in told.items()}}
         self._chance = random.Random(self.disturbance["seed"])
 
     def queue(self, event: Obj, world: World) -> None:

@@ -22,6 +22,11 @@ _BY_FIELD = {
 _MAX_DEPTH = 4
 
 
+def kind_of(field: str) -> str | None:
+    """The kind of object whose id stands in this field, whichever object has it."""
+    return _BY_FIELD.get(field)
+
+
 def expanded(world: World, answer: Obj, paths: list[str]) -> Obj:
     """A copy of the answer with these paths expanded. Raises 400 for what can't be expanded."""
     result: Obj = clone(answer)

@@ -8,9 +8,11 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.stripe import knobs
 from sandbox.stripe.wire import Obj, StripeError, invalid
 
 KINDS = ("500", "500_after", "429", "lock_timeout", "timeout_after", "reset", "slow", "kill_before", "kill_after")
+MOST_TIMES = 1_000_000
 _SECONDS = {"timeout_after": 30.0, "slow": 2.0}
 
 
@@ -25,7 +27,7 @@ class Fault:
     rate: float
     times: int | None
     seconds: float
-    seed: int | None
+    seed: int | str | None
     chance: random.Random = field(repr=False)
     hits: int = 0
 
@@ -53,31 +55,33 @@ class Faults:
 
     def add(self, wanted: Any) -> Fault:
         """One rule more, from `{method?, path?, kind, rate? | times?, seed?, seconds?}`. Raises 400."""
-        if not isinstance(wanted, dict):
-            raise invalid("A fault is an object.", None)
-        for key in wanted:
-            if key not in ("method", "path", "kind", "rate", "times", "seed", "seconds"):
-                raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
-        kind = str(wanted.get("kind"))
+        return self.add_all([wanted])[0]
+
+    def add_all(self, wanted: list[Any]) -> list[Fault]:
+        """So many rules more, or none where one of them is wrong. Raises 400."""
+        added = [self._read(each) for each in wanted]
+        self.rules.extend(added)
+        return added
+
+    def _read(self, wanted: Any) -> Fault:
+        told = knobs.record(wanted, ("method", "path", "kind", "rate", "times", "seed", "seconds"), "kind")
+        kind = told.get("kind")
         if kind not in KINDS:
             raise invalid(f"Invalid kind: must be one of {', '.join(KINDS)}", "kind")
-        if "rate" in wanted and "times" in wanted:
+        if "rate" in told and "times" in told:
             raise invalid("You may only specify one of these parameters: rate, times.", "rate")
-        seed = wanted.get("seed")
-        method = wanted.get("method")
-        rule = Fault(
+        seed = knobs.seed(told["seed"], "seed") if "seed" in told else None
+        return Fault(
             id=next(self._ids),
             kind=kind,
-            method=str(method).upper() if method else None,
-            path=str(wanted.get("path", "*")),
-            rate=float(wanted.get("rate", 1)),
-            times=int(wanted["times"]) if "times" in wanted else None,
-            seconds=float(wanted.get("seconds", _SECONDS.get(kind, 0))),
+            method=knobs.text(told["method"], "method").upper() if "method" in told else None,
+            path=knobs.text(told.get("path", "*"), "path"),
+            rate=knobs.rate(told.get("rate", 1), "rate"),
+            times=knobs.whole(told["times"], "times", 1, MOST_TIMES) if "times" in told else None,
+            seconds=knobs.seconds(told.get("seconds", _SECONDS.get(kind, 0)), "seconds"),
             seed=seed,
             chance=random.Random(seed),
         )
-        self.rules.append(rule)
-        return rule
 
     def pick(self, method: str, path: str) -> Fault | None:
         """The first rule that strikes this request."""

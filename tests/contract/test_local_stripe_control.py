@@ -213,9 +213,89 @@ def test_what_was_seeded_is_told_with_the_platforms_keys(shop: Shop) -> None:
     assert len(told["coupons"]) >= 5
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("clock", [], "advance"),
+        ("clock", 5, "advance"),
+        ("clock", {"advance": 1000000000000}, "advance"),
+        ("clock", {"advance": 10 * 366 * 86400 + 1}, "advance"),
+        ("clock", {"advnace": 1}, "advnace"),
+        ("deauthorize", [], "account"),
+        ("deauthorize", {"account": []}, "account"),
+        ("deauthorize", {}, "account"),
+        ("faults", 5, "kind"),
+        ("faults", {"kind": []}, "kind"),
+        ("faults", {"kind": "500", "rate": "x"}, "rate"),
+        ("faults", {"kind": "500", "rate": 2}, "rate"),
+        ("faults", {"kind": "500", "rate": -0.1}, "rate"),
+        ("faults", {"kind": "500", "rate": True}, "rate"),
+        ("faults", {"kind": "500", "times": -1}, "times"),
+        ("faults", {"kind": "500", "times": 1.5}, "times"),
+        ("faults", {"kind": "500", "seed": []}, "seed"),
+        ("faults", {"kind": "500", "path": 5}, "path"),
+        ("faults", {"kind": "500", "method": ["POST"]}, "method"),
+        ("faults", {"kind": "slow", "seconds": "x"}, "seconds"),
+        ("faults", {"kind": "slow", "seconds": -5}, "seconds"),
+        ("faults", {"kind": "slow", "seconds": 10**400}, "seconds"),
+        ("faults", [{"kind": "500"}, {"kind": "500", "rate": 2}], "rate"),
+        ("webhooks", 5, "drop"),
+        ("webhooks", {"drop": 2}, "drop"),
+        ("webhooks", {"drop": "x"}, "drop"),
+        ("webhooks", {"duplicate": True}, "duplicate"),
+        ("webhooks", {"delay": -1}, "delay"),
+        ("webhooks", {"seed": {}}, "seed"),
+    ],
+)
+def test_the_control_door_refuses_nonsense_by_name_and_nothing_changes(shop: Shop, path: str, body: Any, param: str) -> None:
+    before = control(shop, "GET", "clock")["offset"], control(shop, "GET", "webhooks")
+    told = control(shop, "POST", path, body, status=400)
+    assert told["error"]["param"] == param
+    assert (control(shop, "GET", "clock")["offset"], control(shop, "GET", "webhooks")) == before
+    assert control(shop, "GET", "faults") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ([], "id"),
+        ({"id": "sub_other"}, "id"),
+        ({"object": "customer"}, "object"),
+        ({"status": "weird"}, "status"),
+        ({"status": None}, "status"),
+        ({"status": "trialing"}, "status"),
+        ({"customer": "cus_nope"}, "customer"),
+        ({"customer": 5}, "customer"),
+        ({"customer": None}, "customer"),
+        ({"default_payment_method": "pm_nope"}, "default_payment_method"),
+        ({"latest_invoice": "in_nope"}, "latest_invoice"),
+        ({"created": "x"}, "created"),
+        ({"created": True}, "created"),
+        ({"items": {"data": []}}, "items"),
+        ({"status": "active", "items": {"data": []}}, "items[data]"),
+        ({"status": "active", "items": None}, "items"),
+        ({"status": "active", "pause_collection": 5.5}, "pause_collection"),
+        ({"status": "active", "cancel_at": "soon"}, "cancel_at"),
+        ({"status": "active", "metadata": {"a": 5}}, "metadata[a]"),
+        ({"discounts": 5}, "discounts"),
+    ],
+)
+def test_an_object_becomes_nothing_that_stripe_could_not_show(shop: Shop, change: Any, param: str) -> None:
+    id = shop.subscription("monthly")
+    before = control(shop, "GET", f"objects/{id}")
+    told = control(shop, "POST", f"objects/{id}", change, status=400)
+    assert told["error"]["param"] == param
+    assert control(shop, "GET", f"objects/{id}") == before
+    assert shop.effects("monthly") == []
+
+
+def test_ten_years_pass_in_one_go(shop: Shop) -> None:
+    assert control(shop, "POST", "clock", {"advance": 10 * 365 * 86400})["offset"] == 10 * 365 * 86400
+
+
 def test_nonsense_gets_an_answer(shop: Shop) -> None:
     control(shop, "GET", "nothing", status=404)
-    reply = shop.local.answer(Request(method="POST", path="/_sandbox/faults", body=b"{"))
-    assert reply.status == 400
+    for body in (b"{", b"\xff", b'{"kind": "500", "rate": NaN}', b"[" * 100_000):
+        assert shop.local.answer(Request(method="POST", path="/_sandbox/faults", body=body)).status == 400
     assert shop.local.answer(Request(method="GET", path="/nothing")).status == 404
     assert shop.local.answer(Request(method="GET", path="/")).status == 200
