@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from connect_app import runtime
 from connect_app.errors import Problem, Unavailable
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ def body(*, type: str, code: str, message: str, param: str | None = None, reques
             "message": message,
             "param": param,
             "request_id": request_id,
-            "doc_url": f"/docs/errors#{code}",
+            "doc_url": f"{runtime.current().settings.base_url}/docs/errors#{code}",
         }
     }
 

@@ -51,8 +51,8 @@ class Door:
             self._receive(environ)
         except _Refused as refusal:
             log.warning("webhook.refused", request_id=request_id, status=refusal.status, code=refusal.code, problem=str(refusal))
-            return _answer(start_response, request_id, refusal)
-        return _answer(start_response, request_id, None)
+            return self._answer(start_response, request_id, refusal)
+        return self._answer(start_response, request_id, None)
 
     def _receive(self, environ: "WSGIEnvironment") -> None:
         if environ["REQUEST_METHOD"] != "POST":
@@ -72,6 +72,30 @@ class Door:
             self._committer.keep(envelope)
         except NotKept as problem:
             raise _Refused(503, "unavailable", "The event could not be kept right now. Please deliver it again.") from problem
+
+    def _answer(self, start_response: "StartResponse", request_id: str, refusal: _Refused | None) -> list[bytes]:
+        status = refusal.status if refusal else 200
+        body: dict[str, object] = {"received": True}
+        if refusal:
+            body = {
+                "error": {
+                    "type": "api_error" if status >= 500 else "invalid_request_error",
+                    "code": refusal.code,
+                    "message": str(refusal),
+                    "param": None,
+                    "request_id": request_id,
+                    "doc_url": f"{self._rt.settings.base_url}/docs/errors#{refusal.code}",
+                }
+            }
+        content = json.dumps(body).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content))), ("Request-Id", request_id)]
+        headers.append(("X-Content-Type-Options", "nosniff"))
+        if status == 405:
+            headers.append(("Allow", "POST"))
+        if status == 503:
+            headers.append(("Retry-After", "5"))
+        start_response(f"{status} {_REASONS[status]}", headers)
+        return [content]
 
 
 def _body(environ: "WSGIEnvironment") -> bytes:
@@ -98,28 +122,3 @@ def _body(environ: "WSGIEnvironment") -> bytes:
     if len(raw) > LIMIT:
         raise _Refused(413, "too_large", f"A webhook has at most {LIMIT} bytes.")
     return raw
-
-
-def _answer(start_response: "StartResponse", request_id: str, refusal: _Refused | None) -> list[bytes]:
-    status = refusal.status if refusal else 200
-    body: dict[str, object] = {"received": True}
-    if refusal:
-        body = {
-            "error": {
-                "type": "api_error" if status >= 500 else "invalid_request_error",
-                "code": refusal.code,
-                "message": str(refusal),
-                "param": None,
-                "request_id": request_id,
-                "doc_url": f"/docs/errors#{refusal.code}",
-            }
-        }
-    content = json.dumps(body).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content))), ("Request-Id", request_id)]
-    headers.append(("X-Content-Type-Options", "nosniff"))
-    if status == 405:
-        headers.append(("Allow", "POST"))
-    if status == 503:
-        headers.append(("Retry-After", "5"))
-    start_response(f"{status} {_REASONS[status]}", headers)
-    return [content]

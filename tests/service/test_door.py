@@ -160,6 +160,7 @@ def test_what_is_not_a_fresh_event_signed_by_stripe_is_refused_and_not_kept(rt: 
     assert answer.status == status
     assert set(answer.body["error"]) == {"type", "code", "message", "param", "request_id", "doc_url"}
     assert answer.body["error"]["request_id"] == answer.headers["request-id"]
+    assert answer.body["error"]["doc_url"] == f"{rt.settings.base_url}/docs/errors#{answer.body['error']['code']}"
     assert kept(rt) == []
 
 
