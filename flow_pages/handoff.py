@@ -205,10 +205,11 @@ def _maybe_text(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _locale(fields: Mapping[str, Any]) -> str | None:
+    """A wish, not a condition: what no language tag of ours is (`en_US.UTF-8`, as some browsers say) is left out, and keeps nobody."""
     value = fields.get("locale")
-    if value is None:
-        return None
-    return _text(fields, "locale", _LOCALE, "a language tag such as de or pt-BR")
+    if value is not None and not isinstance(value, str):
+        _refuse("locale", "must be a language tag such as de or pt-BR")
+    return value if value is not None and _LOCALE.fullmatch(value) else None
 
 
 def _custom(fields: Mapping[str, Any]) -> Json:
