@@ -63,6 +63,9 @@ def problem(text: str) -> str | None:
         return f"this is not Liquid we can read: {str(error).splitlines()[0]}"
     if unknown := sorted(name for name in found.globals if name not in FALLBACKS):
         return f"there is no variable called {', '.join(unknown)}; there are {', '.join(sorted(FALLBACKS))}"
+    paths = (path for found_at in found.globals.values() for path in found_at)
+    if deep := sorted({str(path) for path in paths if len(path.segments) > 1}):
+        return f"a variable is a plain text, and copy cannot look inside it: {', '.join(deep)}"
     if foreign := sorted(name for name in found.filters if name not in _FILTERS):
         return f"there is no filter called {', '.join(foreign)}; there are {', '.join(_FILTERS)}"
     return None

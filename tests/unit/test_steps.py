@@ -137,6 +137,20 @@ def test_any_copy_renders(copy: str) -> None:
     assert isinstance(wording.render(copy, {}), str)
 
 
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "{{ first_name.__class__ }}",
+        "{{ first_name['x'] }}",
+        "{{ first_name[0] }}",
+        "{{ first_name | default: amount.x }}",
+        "{% if plan_name.size > 3 %}long{% endif %}",
+    ],
+)
+def test_copy_that_looks_inside_a_variable_is_refused(copy: str) -> None:
+    assert "cannot look inside" in (wording.problem(copy) or "")
+
+
 def test_a_missing_value_reads_as_its_default_else_as_ours() -> None:
     assert wording.render("Hi {{ first_name | default: 'friend' }}, {{ plan_name }}", {}) == "Hi friend, your plan"
     assert wording.render("{% if amount %}pays{% else %}unknown{% endif %}", {}) == "unknown"
