@@ -3,9 +3,9 @@
 from typing import Any
 
 from connect_app.runtime import Runtime
-from flow_pages import sessions, visits
+from flow_pages import sessions, spoken, visits
 from flow_pages.visits import Visit
-from webhooks import enrichment, mapping
+from webhooks import enrichment, mapping, mirror
 
 
 def take(rt: Runtime, token: str) -> Visit:
@@ -31,6 +31,9 @@ def take(rt: Runtime, token: str) -> Visit:
             raise visits.foreign_subscription()
     variables = _variables(rt, visit, found)
     with rt.transaction(row.workspace_id) as session:
+        if found.subscription is not None and visit.connection is not None and len(found.subscription.items) > 1:
+            names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([found.subscription]))
+            variables["plan_name"] = {"value": spoken.plan(found.subscription, names), "source": "product.name"}
         sessions.pin(session, visit, variables=variables, subscription=found.subscription)
         again = (
             visits.load(session, row.id) if is_asked or visit.row.control_reason != sessions.reason_now(visit, found.subscription) else None

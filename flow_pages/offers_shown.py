@@ -8,6 +8,7 @@ from babel.numbers import format_percent
 
 from connect_app import money
 from connect_app.stripe_gateway.objects import Coupon, Status, Subscription
+from flow_pages import spoken
 from flow_pages.document import Flow
 from jobs import offers, verdicts
 
@@ -48,8 +49,19 @@ def terms(coupon: Coupon, subscription: Subscription, locale: str) -> list[tuple
             now_pays = max(price - coupon.amount_off, money.Money(0, price.currency))
     if price is not None and now_pays is not None:
         lines.append(("Instead of", money.format(price, locale)))
-        lines.append(("You pay about", money.format(now_pays, locale)))
+        lines.append(("You pay about", f"{money.format(now_pays, locale)} {_paid_for(coupon, subscription)}".strip()))
     return lines
+
+
+def _paid_for(coupon: Coupon, subscription: Subscription) -> str:
+    """Which bills the lower price is for."""
+    match coupon.duration:
+        case "forever":
+            return spoken.interval(subscription)
+        case "repeating":
+            return f"{spoken.interval(subscription)} for {duration(coupon)}".strip()
+        case _:
+            return "for your next bill"
 
 
 def saving(coupon: Coupon, locale: str) -> str:

@@ -12,6 +12,9 @@ from connect_app.models.base import Json
 from flow_pages import spoken
 
 _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
+_ENDED = frozenset(("canceled", "incomplete_expired"))
+_OVERDUE = frozenset(("past_due", "unpaid"))
+_WAITING = frozenset(("requested", "manual"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,16 @@ class Done:
     @property
     def is_in_flight(self) -> bool:
         return self.action.state in _IN_FLIGHT
+
+    @property
+    def is_waiting(self) -> bool:
+        """It is with the team."""
+        return self.action.state in _WAITING
+
+    @property
+    def urgency(self) -> int:
+        """Which of several the customer is told of."""
+        return 2 if self.is_in_flight else 1 if self.is_waiting else 0
 
     @property
     def is_verified(self) -> bool:
@@ -54,19 +67,38 @@ def of_session(session: Session, session_id: str) -> list[Done]:
 
 
 def of_customer(session: Session, connection_id: str | None, customer: str, subscriptions: Sequence[str]) -> dict[str, Done]:
-    """The latest action of each of these subscriptions, by subscription."""
+    """What is to be told of each of these subscriptions: a change on its way, else a request that waits for the team, else the latest."""
     rows = session.execute(
         select(Action, Receipt)
         .outerjoin(Receipt, Receipt.action_id == Action.id)
         .where(Action.connection_id == connection_id, Action.customer == customer, Action.subscription.in_(subscriptions))
         .order_by(Action.id)
     )
-    return {done.action.subscription: done for done in _latest(rows)}
+    told: dict[str, Done] = {}
+    for action, receipt in rows:
+        done = Done(action=action, receipt=receipt)
+        if action.subscription not in told or done.urgency >= told[action.subscription].urgency:
+            told[action.subscription] = done
+    return told
 
 
-def lines(found: Sequence[Done], *, offer: Json | None, business: str, locale: str, now: datetime) -> list[Line]:
-    """What the customer reads; `offer` is the choice's, with the terms that were promised."""
-    return [_line(done, offer, business, locale, now) for done in found]
+def card_state(session: Session, connection_id: str | None, customer: str, since: datetime) -> str | None:
+    """The state of the latest change to a new card that was asked for since then; None where none was."""
+    latest = (
+        select(Action.state)
+        .where(Action.connection_id == connection_id, Action.customer == customer, Action.verb == "payment_method")
+        .where(Action.asked_at >= since)
+        .order_by(Action.id.desc())
+        .limit(1)
+    )
+    return session.execute(latest).scalar_one_or_none()
+
+
+def lines(
+    found: Sequence[Done], *, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None
+) -> list[Line]:
+    """What the customer reads; `offer` is the choice's, with the terms that were promised, `resumes_at` when a pause ends, if it does."""
+    return [_line(done, offer, business, locale, now, resumes_at) for done in found]
 
 
 def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
@@ -76,10 +108,10 @@ def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
     return list(latest.values())
 
 
-def _line(done: Done, offer: Json | None, business: str, locale: str, now: datetime) -> Line:
+def _line(done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None) -> Line:
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
-        title, text, facts = _verified(action, receipt, offer, locale)
+        title, text, facts = _verified(action, receipt, offer, locale, resumes_at)
         return Line(kind="ok", title=title, text=text, facts=facts, can_undo=done.can_undo(now))
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
@@ -100,21 +132,45 @@ _ASKED = {
 }
 
 
-def _verified(action: Action, receipt: Receipt, offer: Json | None, locale: str) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    after = receipt.after
-    plan = after.get("plan") or "Your subscription"
-    charge = spoken.day(receipt.next_charge_at, locale) if receipt.next_charge_at else None
+def _verified(
+    action: Action, receipt: Receipt, offer: Json | None, locale: str, resumes_at: datetime | None
+) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    plan = receipt.after.get("plan") or "Your subscription"
+    charge = ("Next charge", _next_charge(receipt, locale, resumes_at))
     match action.verb:
         case "cancel":
-            ends = spoken.day(receipt.effective_at, locale) if receipt.effective_at else "now"
-            is_trial = after.get("status") == "trialing"
-            text = "Your trial ends without a charge." if is_trial else "It runs until then, and does not renew."
-            return f"{plan} is canceled", text, (("Ends on", ends), ("Next charge", charge or "None"))
+            return _canceled(plan, receipt, charge, locale)
         case "discount":
             terms = tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()))
-            return f"Your discount on {plan} is active", "Nothing else changes.", (*terms, ("Next charge", charge or "None"))
+            return f"Your discount on {plan} is active", "Nothing else changes.", (*terms, charge)
         case "undo_cancel":
-            text = "Your cancellation was taken back. Nothing else has changed."
-            return f"{plan} continues", text, (("Next charge", charge or "None"),)
+            return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (charge,)
         case _:
-            return f"{plan} uses your new card", "", (("Next charge", charge or "None"),)
+            return f"{plan} uses your new card", "", (charge,)
+
+
+def _canceled(plan: str, receipt: Receipt, charge: tuple[str, str], locale: str) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    after = receipt.after
+    is_open = bool(_OVERDUE & {after.get("status"), receipt.before.get("status")})
+    still = " An invoice that is already open may still be collected." if is_open else ""
+    if after.get("ended_at") or after.get("status") in _ENDED:
+        ended = after.get("ended_at")
+        when = datetime.fromisoformat(ended) if ended else receipt.effective_at
+        on = f" on {spoken.day(when, locale)}" if when else ""
+        return f"{plan} has ended", f"It has ended{on}.{still}" if is_open else f"It has ended{on}, nothing more will be charged.", ()
+    ends = (("Ends on", spoken.day(receipt.effective_at, locale)),) if receipt.effective_at else ()
+    if after.get("status") == "trialing":
+        return f"{plan} is canceled", "Your trial ends without a charge.", (*ends, charge)
+    return f"{plan} is canceled", f"It runs until then, and does not renew.{still}", (*ends, charge)
+
+
+def _next_charge(receipt: Receipt, locale: str, resumes_at: datetime | None) -> str:
+    """`January 6, 2027`, or why there is none, as far as the receipt tells."""
+    after = receipt.after
+    if receipt.next_charge_at is not None:
+        return spoken.day(receipt.next_charge_at, locale)
+    if after.get("is_paused") and not after.get("ends_at"):
+        return f"None while paused; resumes on {spoken.day(resumes_at, locale)}" if resumes_at else "None while paused"
+    if after.get("status") in _OVERDUE:
+        return "No renewal; an open invoice may still be collected"
+    return "None"

@@ -1,6 +1,7 @@
 """Which page of the flow is true for a visit right now, drawn."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from flask import Response, make_response
@@ -17,9 +18,18 @@ from jobs import cancels, verdicts
 from webhooks import mirror
 
 
-def current(rt: Runtime, session: Session, visit: Visit, *, at: str | None, gone: bool, is_looked_at: bool) -> Response | str:
-    """The page this customer is to see; `at` asks for one they have been to. Looking is noted, and changes nothing else."""
-    now = rt.now()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a link's query asks for: a page they have been to (`at`); the offer was gone; they come back from Stripe's card page."""
+
+    at: str | None
+    is_gone: bool
+    is_from_card: bool
+
+
+def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_looked_at: bool) -> Response | str:
+    """The page this customer is to see. Looking is noted, and changes nothing else."""
+    now, at = rt.now(), asked.at
     if visit.row.state == "chosen" or at == "undo":
         done = outcome.of_session(session, visit.row.id)
         if done:
@@ -38,7 +48,8 @@ def current(rt: Runtime, session: Session, visit: Visit, *, at: str | None, gone
     frame["previous"] = way[way.index(step) - 1].name if way.index(step) else None
     frame["notice"] = shapes.notice(visit.subscription, shape, visit.locale)
     frame["is_past_due"] = shape is Shape.PAST_DUE and visit.is_connected
-    frame["gone"] = gone
+    frame["gone"] = asked.is_gone
+    frame["is_from_card"] = asked.is_from_card
     match step:
         case steps.SurveyStep(survey=survey):
             return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
@@ -109,6 +120,7 @@ def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = N
 
 def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, object]) -> str:
     subscription, consequences, others = visit.subscription, [], []
+    words = visit.words
     is_request = sessions.served(visit) is not None or subscription is None
     if subscription is not None and visit.connection is not None:
         every = mirror.subscriptions_of(session, visit.connection.id, visit.row.customer)
@@ -117,9 +129,11 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
         # What only the team can do has no date that could be promised.
         is_request = is_request or isinstance(cancels.plan(subscription, action_id="", intent={}), verdicts.Refused)
+        words = {"renewal_date": spoken.day(subscription.current_period_end, visit.locale), **words}
         consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.locale)
         others = [spoken.plan(one, names) for one in running]
-    return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **frame)
+    told = {**frame, "say": lambda text: wording.render(text, words)}
+    return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **told)
 
 
 def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Subscription, shape: Shape) -> str:
@@ -149,7 +163,9 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
         # For browsers without script; with it, the page is left sooner by polling.
         response.headers["Refresh"] = "5"
         return response
-    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.locale, now=now)
+    pause = visit.subscription.pause if visit.subscription else None
+    resumes_at = pause.resumes_at if pause else None
+    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.locale, now=now, resumes_at=resumes_at)
     all_verified = all(one.is_verified for one in done)
     said = visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved
     if all_verified:

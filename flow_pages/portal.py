@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,6 +37,11 @@ class Guest:
     connection: Connection | None
 
     @property
+    def connection_id(self) -> str | None:
+        """Whose copy is shown: the connection's, also once it is lost."""
+        return self.connection.id if self.connection is not None else self.link.connection_id
+
+    @property
     def account(self) -> Connection | None:
         """The connection, while it is connected."""
         return self.connection if self.connection is not None and self.connection.state == "connected" else None
@@ -65,8 +70,9 @@ def show(token: str) -> Response:
     is_known = customers.look_up(rt, guest.account, guest.link.mode, guest.link.workspace_id, guest.link.customer)
     with rt.transaction(guest.link.workspace_id) as session:
         held = _subscriptions(session, guest)
-        done = outcome.of_customer(session, guest.link.connection_id, guest.link.customer, [one.id for one in held])
-        names = mirror.product_names(session, guest.account.id, spoken.names_wanted(held)) if guest.account else {}
+        done = outcome.of_customer(session, guest.connection_id, guest.link.customer, [one.id for one in held])
+        names = mirror.product_names(session, guest.connection_id, spoken.names_wanted(held)) if guest.connection_id else {}
+        card_note = _card_note(session, guest) if "card" in request.args else None
     entries = [_entry(one, names, done.get(one.id), guest, rt.now()) for one in held]
     is_waiting = any(one.is_in_flight for one in done.values())
     path = links.portal_path(rt, guest.link)
@@ -75,7 +81,9 @@ def show(token: str) -> Response:
         path=path,
         form_token=links.form_token(rt, guest.link.id, guest.link.epoch),
         entries=entries,
-        is_away=not is_known,
+        is_away=not is_known and not entries,
+        is_team_asked=guest.account is None and bool(entries),
+        card_note=card_note,
         can_update_card=guest.account is not None and any(entry.can_cancel or entry.can_undo for entry in entries),
         poll_url=f"{path}/status" if is_waiting else None,
         test_text="Test mode" if guest.link.mode == "test" else None,
@@ -95,7 +103,7 @@ def status(token: str) -> Response:
     with rt.transaction() as session:
         guest = _guest(session, rt, token)
         held = _subscriptions(session, guest)
-        done = outcome.of_customer(session, guest.link.connection_id, guest.link.customer, [one.id for one in held])
+        done = outcome.of_customer(session, guest.connection_id, guest.link.customer, [one.id for one in held])
     return jsonify(settled=not any(one.is_in_flight for one in done.values()), url=links.portal_path(rt, guest.link))
 
 
@@ -133,42 +141,50 @@ def undo(token: str) -> AnyResponse:
     with _acting(token) as (session, guest):
         subscription = _own(session, guest)
         if guest.account is not None and shapes.of(subscription, rt.now()) is Shape.CANCELING:
-            actions.ask(
-                session,
-                workspace_id=guest.link.workspace_id,
-                mode=guest.link.mode,
-                connection_id=guest.account.id,
-                customer=guest.link.customer,
-                subscription=subscription.id,
-                verb="undo_cancel",
-                intent={},
-                now=rt.now(),
-                portal_link_id=guest.link.id,
-            )
+            # Where a change is under way already, the portal shows that one.
+            with suppress(actions.InFlight):
+                actions.ask(
+                    session,
+                    workspace_id=guest.link.workspace_id,
+                    mode=guest.link.mode,
+                    connection_id=guest.account.id,
+                    customer=guest.link.customer,
+                    subscription=subscription.id,
+                    verb="undo_cancel",
+                    intent={},
+                    now=rt.now(),
+                    portal_link_id=guest.link.id,
+                )
     return redirect(links.portal_path(rt, guest.link), 303)
 
 
 @blueprint.post("/portal/<token>/card")
-def card(token: str) -> str:
-    """To Stripe's page for a new card, by a link, and back here."""
+def card(token: str) -> AnyResponse:
+    """On the way to Stripe's page for a new card, and from there back here."""
     rt = runtime.current()
     with _acting(token) as (session, guest):
         link = guest.link
         cards.begun(session, link.workspace_id, mode=link.mode, customer=link.customer, connection=guest.connection, now=rt.now())
-    return cards.page(rt, mode=link.mode, connection=guest.connection, customer=link.customer, back=links.portal_url(rt, link))
+    return redirect(cards.sent(rt, link, connection=guest.connection, path=links.portal_path(rt, link)), 303)
+
+
+@blueprint.get("/portal/<token>/card")
+def card_page(token: str) -> AnyResponse | str:
+    """To Stripe's page by a link: it refuses frames, and its address is good for minutes."""
+    rt = runtime.current()
+    with rt.transaction() as session:
+        guest = _guest(session, rt, token)
+    return cards.page(rt, guest.link, to=request.args.get("to", ""), path=links.portal_path(rt, guest.link))
 
 
 @contextmanager
 def _acting(token: str) -> Iterator[tuple[Session, Guest]]:
     rt = runtime.current()
-    try:
-        with rt.transaction() as session:
-            guest = _guest(session, rt, token)
-            if not links.is_form_token(rt, request.form.get("token", ""), guest.link.id, guest.link.epoch):
-                raise views.stale_form()
-            yield session, guest
-    except actions.InFlight as flight:
-        raise views.under_way() from flight
+    with rt.transaction() as session:
+        guest = _guest(session, rt, token)
+        if not links.is_form_token(rt, request.form.get("token", ""), guest.link.id, guest.link.epoch):
+            raise views.stale_form()
+        yield session, guest
 
 
 def _guest(session: Session, rt: Runtime, token: str) -> Guest:
@@ -191,13 +207,14 @@ def _guest(session: Session, rt: Runtime, token: str) -> Guest:
         raise links.over()
     if found.is_deleted:
         raise Gone(code="customer_gone", message=f"This account no longer exists. If that is a surprise, please contact {g.flow_business}.")
+    theme.enter(found.name, settings, links.portal_path(rt, link))
     connection = connections.of_mode(session, link.workspace_id, link.mode)
     return Guest(link=link, business=found.name, preferences=settings, connection=connection)
 
 
 def _subscriptions(session: Session, guest: Guest) -> list[objects.Subscription]:
     """Running ones first; ended ones stay to be seen."""
-    held = mirror.subscriptions_of(session, guest.account.id, guest.link.customer) if guest.account else []
+    held = mirror.subscriptions_of(session, guest.connection_id, guest.link.customer) if guest.connection_id else []
     return sorted(held, key=lambda one: one.is_ended)
 
 
@@ -208,6 +225,15 @@ def _own(session: Session, guest: Guest) -> objects.Subscription:
         if one.id == wanted:
             return one
     raise NotFound(code="subscription_not_found", message="There is no such subscription here. Please go back and reload the page.")
+
+
+def _card_note(session: Session, guest: Guest) -> tuple[str, str, str]:
+    """(kind, title, text) for who comes back from Stripe's page for a new card: what is known about it by now."""
+    since = guest.link.card_update_at
+    state = outcome.card_state(session, guest.connection_id, guest.link.customer, since) if since else None
+    if state == "verified":
+        return "ok", "Your new card is in use", "Your subscription is charged to it from now on."
+    return "waiting", "You have been to the page for a new card", "If you changed your card, it takes a moment to show."
 
 
 _BADGES = {
@@ -222,7 +248,7 @@ _BADGES = {
 
 
 def _entry(one: objects.Subscription, names: dict[str, str], done: outcome.Done | None, guest: Guest, now: datetime) -> Entry:
-    shape, locale = shapes.of(one, now), "en"
+    shape, locale = shapes.of(one, now), spoken.LANGUAGE
     facts = []
     if shape is Shape.CANCELING and one.ends_at is not None:
         facts = [("Ends on", spoken.day(one.ends_at, locale)), ("Next charge", "None")]
@@ -239,8 +265,10 @@ def _entry(one: objects.Subscription, names: dict[str, str], done: outcome.Done 
     notice = None
     if is_busy:
         notice = "A change to this subscription is on its way. This page shows it once it is confirmed."
-    elif done is not None and done.action.state in {"requested", "manual"}:
+    elif done is not None and done.is_waiting:
         notice = f"Your last request is with the team at {guest.business}. They have been told and will see to it."
+    elif shape is Shape.PAST_DUE:
+        notice = "Your last payment did not go through. With a new card it can be tried again."
     return Entry(
         id=one.id,
         plan=spoken.plan(one, names),

@@ -41,13 +41,13 @@ def notice(subscription: Subscription | None, shape: Shape, locale: str) -> tupl
     match shape:
         case Shape.PAUSED if subscription is not None:
             resumes = subscription.pause.resumes_at if subscription.pause else None
-            until = f" It resumes on {spoken.day(resumes, locale)}." if resumes else ""
+            until = f" Unless you cancel, it resumes on {spoken.day(resumes, locale)}." if resumes else ""
             return "waiting", "Your subscription is paused", f"Nothing is charged while it is paused.{until} You can still cancel it here."
         case Shape.PAST_DUE:
             return (
                 "attention",
                 "Your last payment did not go through",
-                "If you meant to stay, a new card settles it. You can also cancel here; what is open already stays due.",
+                "If you meant to stay: with a new card it can be tried again. You can also cancel here; what is open already stays due.",
             )
         case Shape.TRIALING if subscription is not None and subscription.trial_end is not None:
             return (

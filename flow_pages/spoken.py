@@ -9,6 +9,9 @@ from babel.dates import format_date
 from connect_app import money
 from connect_app.stripe_gateway.objects import Item, Subscription
 
+# What our pages are written in. A German date amid English words would read as neither.
+LANGUAGE = "en"
+
 
 def day(at: datetime, locale: str) -> str:
     """`December 22, 2026`, as a reader of `locale` writes it; an unknown locale reads English."""
@@ -51,7 +54,9 @@ def item(line: Item, names: Mapping[str, str]) -> str:
 
 
 def plan(subscription: Subscription, names: Mapping[str, str]) -> str:
-    """What the subscription is called: the names of its products."""
+    """What the subscription is called: the names of its products, with how many there are of each where there are several."""
+    if len(subscription.items) > 1:
+        return " + ".join(item(line, names) for line in subscription.items)
     found = [_name(line, names) for line in subscription.items]
     return " + ".join(dict.fromkeys(name for name in found if name)) or "Your subscription"
 

@@ -6,18 +6,21 @@ from flask import Response, g, render_template, request
 
 from connect_app import security
 from connect_app.preferences import Preferences
-from flow_pages import links
+from flow_pages import links, spoken
 
 
-def enter(business: str, preferences: Preferences) -> None:
-    """This request belongs to this business: its name is on the page, its origins may frame it."""
-    g.flow_business = business
+def enter(business: str, preferences: Preferences, back: str | None = None) -> None:
+    """This request belongs to this business: its name is on the page, its origins may frame it.
+
+    `back` is the path of the link, once it is known to be good: where a failure leads back to.
+    """
+    g.flow_business, g.flow_back = business, back
     security.allow_framing(tuple(origin for listed in preferences.allowed_origins if (origin := links.origin_of(listed))))
 
 
 def draw(template: str, **values: Any) -> str:
     """A page in the business's frame."""
-    return render_template(f"flow/{template}", brand={"name": g.get("flow_business", "Your subscription")}, lang="en", **values)
+    return render_template(f"flow/{template}", brand={"name": g.get("flow_business", "Your subscription")}, lang=spoken.LANGUAGE, **values)
 
 
 def finish(response: Response) -> Response:
@@ -41,4 +44,4 @@ def error_page(status: int, code: str, message: str) -> str:
         429: "Too many requests",
         503: "We will be right back",
     }.get(status, "Something went wrong")
-    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410)
+    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410, back=g.get("flow_back"))

@@ -32,10 +32,11 @@ def show(token: str) -> Response | str:
     """Where this customer is in the flow; or the outcome, once there is a choice."""
     rt = runtime.current()
     visit = first_look.take(rt, token)
-    theme.enter(visit.workspace_name, visit.preferences)
+    theme.enter(visit.workspace_name, visit.preferences, _back(visit))
     with rt.transaction(visit.row.workspace_id) as session:
         is_looked_at = request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
-        return pages.current(rt, session, visit, at=request.args.get("at"), gone="gone" in request.args, is_looked_at=is_looked_at)
+        asked = pages.Asked(at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args)
+        return pages.current(rt, session, visit, asked, is_looked_at=is_looked_at)
 
 
 @blueprint.get("/cancel/<token>/status")
@@ -128,13 +129,23 @@ def undo(token: str) -> AnyResponse:
 
 
 @blueprint.post("/cancel/<token>/card")
-def card(token: str) -> str:
-    """To Stripe's own page for a new card, by a link: it refuses frames, and its address is good for minutes."""
+def card(token: str) -> AnyResponse:
+    """On the way to Stripe's own page for a new card."""
     rt = runtime.current()
     with _acting(token) as (session, visit):
         row = visit.row
         cards.begun(session, row.workspace_id, mode=row.mode, customer=row.customer, connection=visit.connection, now=rt.now())
-    return cards.page(rt, mode=row.mode, connection=visit.connection, customer=row.customer, back=links.cancel_url(rt, row))
+    return redirect(cards.sent(rt, row, connection=visit.connection, path=_back(visit)), 303)
+
+
+@blueprint.get("/cancel/<token>/card")
+def card_page(token: str) -> AnyResponse | str:
+    """To Stripe's page by a link: it refuses frames, and its address is good for minutes."""
+    rt = runtime.current()
+    with rt.transaction() as session:
+        visit = visits.read(session, rt, token)
+    theme.enter(visit.workspace_name, visit.preferences, _back(visit))
+    return cards.page(rt, visit.row, to=request.args.get("to", ""), path=_back(visit))
 
 
 @contextmanager
@@ -144,7 +155,7 @@ def _acting(token: str) -> Iterator[tuple[Session, Visit]]:
     try:
         with rt.transaction() as session:
             visit = visits.read(session, rt, token)
-            theme.enter(visit.workspace_name, visit.preferences)
+            theme.enter(visit.workspace_name, visit.preferences, _back(visit))
             if not links.is_form_token(rt, request.form.get("token", ""), visit.row.id, visit.row.epoch):
                 raise stale_form()
             yield session, visit

@@ -29,7 +29,7 @@ from connect_app.models.base import Json
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, versions
+from flow_pages import links, spoken, versions
 from flow_pages.document import Flow
 
 log = structlog.get_logger()
@@ -65,7 +65,8 @@ class Visit:
 
     @property
     def locale(self) -> str:
-        return self.row.locale or "en"
+        """What dates and money are written for: the language of the pages, whatever language the customer reads elsewhere."""
+        return spoken.LANGUAGE
 
     @property
     def words(self) -> dict[str, str]:

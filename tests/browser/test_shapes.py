@@ -70,7 +70,7 @@ def test_one_of_two_subscriptions_leaves_the_other_alone(page: Page, untouched_h
 def test_a_canceling_subscription_is_told_so_and_can_be_taken_back(page: Page, untouched_house: House) -> None:
     house = untouched_house
     row = arrive(page, house, "already_canceling")
-    expect(page.get_by_role("heading", name=re.compile("is already canceled$"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("is set to end on"))).to_be_visible()
     expect(page.get_by_text("Ends on")).to_be_visible()
     assert state(house, row)
     undo(page)

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -443,7 +444,8 @@ def test_a_scheduled_subscription_becomes_a_request_and_is_called_one(
 
 def test_a_canceling_subscription_offers_its_undo(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "already_canceling").look()
-    assert "already canceled" in browser.page
+    assert re.search("<h1[^>]*>[^<]* is set to end on [A-Z][a-z]+ [0-9]+, 20[0-9]{2}</h1>", browser.page)
+    assert "already canceled" not in browser.page
     assert browser.buttons == {"undo", "keep"}
     browser.press("undo")
     assert "We are on it" in browser.page
@@ -463,11 +465,90 @@ def test_an_ended_subscription_has_nothing_to_cancel(app: Flask, rt: Runtime, st
     assert browser.buttons == set()
 
 
+def test_what_ended_meanwhile_is_said_to_have_ended(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = walk(handed_over(app, stage, "monthly"))
+    customers.drain(rt)
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text('update receipts set after = after || \'{"status": "canceled", "ended_at": "2026-01-05T10:00:00+00:00"}\''),
+        )
+    browser.look()
+    assert "has ended on January 5, 2026" in browser.page
+    assert "runs until then" not in browser.page
+    assert "Ends on" not in browser.page
+
+
+def test_the_next_charge_is_never_none_where_more_may_come(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    overdue = walk(handed_over(app, stage, "past_due"))
+    paused = walk(handed_over(app, stage, "paused"))
+    customers.drain(rt)
+    assert "An invoice that is already open may still be collected" in overdue.look().page
+    assert "<dt>Next charge</dt><dd>None</dd>" not in overdue.page
+    paused.look().press("undo")
+    customers.drain(rt)
+    assert re.search("<dd>None while paused; resumes on [A-Z][a-z]+ [0-9]+, 20[0-9]{2}</dd>", paused.look().page)
+
+
+def test_a_paused_customer_reads_one_end_only(app: Flask, stage: make.Stage) -> None:
+    page = handed_over(app, stage, "paused").look().press("skip").page
+    [ends] = re.findall("<dt>Ends on</dt><dd>([^<]+)</dd>", page)
+    assert f"It will end on {ends}" in page
+    assert "Unless you cancel, it resumes on" in page
+
+
+def test_several_items_are_all_named_with_how_many_there_are(app: Flask, stage: make.Stage) -> None:
+    page = handed_over(app, stage, "multi_item").look().press("skip").page
+    [title] = re.findall("<h1[^>]*>([^<]+)</h1>", page)
+    assert re.fullmatch(r"Cancel .+ \+ 3 × .+\?", html.unescape(title))
+
+
+def test_the_last_page_has_one_way_to_keep(app: Flask, stage: make.Stage) -> None:
+    page = handed_over(app, stage, "monthly").look().press("skip").page
+    assert page.count('/keep"') == 1
+    assert "Never mind, keep my subscription" in page
+
+
+@pytest.mark.parametrize("locale", ["de", "ar", "th-TH"])
+def test_dates_and_money_are_in_the_language_of_the_page(app: Flask, rt: Runtime, stage: make.Stage, locale: str) -> None:
+    pages = []
+    for reader, at in ((None, 0), (locale, -100)):
+        browser = handed_over(app, stage, "yearly", at=int(rt.now().timestamp()) + at, **({"locale": reader} if reader else {})).look()
+        pages.append(re.findall("<d[td]>[^<]+|It will end on [^<.]+", browser.press("skip").page))
+    assert pages[0] == pages[1]
+    assert pages[0]
+
+
+def test_the_offer_says_what_its_price_is_for(app: Flask, stage: make.Stage) -> None:
+    page = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive").page
+    [pays] = re.findall("<dt>You pay about</dt><dd>([^<]+)</dd>", page)
+    assert re.fullmatch(r".[0-9.]+ (for your next bill|per month for [0-9]+ months|per month)", pays)
+
+
+def test_what_went_wrong_has_a_way_back(app: Flask, stage: make.Stage) -> None:
+    browser = handed_over(app, stage, "monthly").look()
+    way_back = f'href="{browser.path}"'
+    stale = app.test_client().post(f"{browser.path}/skip")
+    assert (stale.status_code, way_back in stale.text) == (403, True)
+    nonsense = app.test_client().post(f"{browser.path}/answer", data={"token": browser.token, "reason": "zzz"})
+    assert (nonsense.status_code, way_back in nonsense.text) == (400, True)
+    astray = app.test_client().post(f"{browser.path[:-3]}AAA/skip")
+    assert (astray.status_code, 'href="/cancel' in astray.text) == (404, False)
+
+
 def test_a_past_due_customer_is_led_to_a_new_card(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "past_due").look()
     assert "card" in browser.buttons
-    page = app.test_client().post(f"{browser.path}/card", data={"token": browser.token}).text
+    assert "settles it" not in browser.page
+    assert "can be tried again" in browser.page
+    sent = app.test_client().post(f"{browser.path}/card", data={"token": browser.token})
+    assert (sent.status_code, sent.headers["Location"].split("=")[0]) == (303, f"{browser.path}/card?to")
+    page = app.test_client().get(sent.headers["Location"]).text
     assert "Continue to Stripe" in page
+    assert "Test mode" in page
+    assert f'href="{browser.path}"' in page
+    astray = app.test_client().get(f"{browser.path}/card?to=https://evil.test")
+    assert (astray.status_code, astray.headers["Location"]) == (303, browser.path)
+    assert "takes a moment to show" in browser.look(f"{browser.path}?card").page
     assert 'rel="noreferrer" target="_top"' in page
     with rt.transaction(stage.workspace_id) as session:
         assert session.execute(text("select card_update_at is not null from portal_links")).scalar_one()
@@ -556,7 +637,8 @@ def test_a_second_change_waits_for_the_first(app: Flask, rt: Runtime, stage: mak
     assert "try again in a minute" in second.page
     assert len(rows(rt, stage, Choice)) == 1
     customers.drain(rt)
-    assert "already canceled" in second.look().page
+    assert f'href="{second.path}"' in second.page, "a way back"
+    assert "is set to end on" in second.look().page
 
 
 def test_a_flow_published_later_leaves_a_begun_session_alone(app: Flask, rt: Runtime, stage: make.Stage) -> None:

@@ -1,17 +1,19 @@
 """The portal: one lasting link, everything of one customer behind it, and nothing of anybody else's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from freezegun import freeze_time
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from connect_app import connections
 from connect_app.models import Action, FlowSession, PortalLink
 from connect_app.runtime import Runtime
 from flow_pages import portals
+from jobs import actions as jobs_actions
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import ORIGIN, Browser, bundle
@@ -107,12 +109,58 @@ def test_undo_takes_back_what_was_canceled_elsewhere(app: Flask, rt: Runtime, lo
 
 
 def test_a_new_card_is_given_at_stripe_and_the_subscriptions_are_to_follow(app: Flask, rt: Runtime, stage: make.Stage) -> None:
-    portal = guest(app, stage, "monthly").look().press("card")
+    portal = guest(app, stage, "monthly").look()
+    sent = app.test_client().post(f"{portal.path}/card", data={"token": portal.token})
+    assert (sent.status_code, sent.headers["Location"].split("=")[0]) == (303, f"{portal.path}/card?to")
+    portal.look(sent.headers["Location"])
     assert portal.status == 200
+    assert "Test mode" in portal.page
+    assert f'href="{portal.path}"' in portal.page, "not now"
     assert 'target="_top">' in portal.page
     assert "Continue to Stripe" in portal.page
     with rt.transaction(stage.workspace_id) as session:
         assert session.execute(select(PortalLink.card_update_at)).scalar_one() is not None
+
+
+def test_the_way_to_the_card_page_leads_nowhere_else(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    other = guest(app, stage, "yearly").look()
+    sent = app.test_client().post(f"{portal.path}/card", data={"token": portal.token}).headers["Location"]
+    to = sent.split("=", 1)[1]
+    for forged in ("", "x", "https://evil.test", "//evil.test", to[:-4] + "AAAA", to[4:], "é", "a" * 5000):
+        answer = app.test_client().get(f"{portal.path}/card", query_string={"to": forged})
+        assert (answer.status_code, answer.headers.get("Location")) == (303, portal.path), forged
+    stolen = app.test_client().get(f"{other.path}/card?to={to}")
+    assert (stolen.status_code, stolen.headers["Location"]) == (303, other.path)
+    with freeze_time(timedelta(minutes=10) + rt.now(), tick=True):
+        late = app.test_client().get(sent)
+    assert (late.status_code, late.headers["Location"]) == (303, portal.path)
+
+
+def test_who_comes_back_from_the_card_page_is_told_what_is_known(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    app.test_client().post(f"{portal.path}/card", data={"token": portal.token})
+    assert "takes a moment to show" in portal.look(f"{portal.path}?card").page
+    assert "takes a moment" not in portal.look().page
+    with rt.transaction(stage.workspace_id) as session:
+        asked = jobs_actions.ask(
+            session,
+            workspace_id=stage.workspace_id,
+            mode="test",
+            connection_id=stage.connection_id,
+            customer=stage.shapes["monthly"][0],
+            subscription=stage.shapes["monthly"][1],
+            verb="payment_method",
+            intent={"payment_method": "pm_1"},
+            now=rt.now(),
+        )
+        session.execute(update(Action).where(Action.id == asked.id).values(state="verified"))
+    assert "Your new card is in use" in portal.look(f"{portal.path}?card").page
+
+
+def test_a_failed_payment_is_told_without_a_promise_that_a_card_settles_it(app: Flask, stage: make.Stage) -> None:
+    page = guest(app, stage, "past_due").look().page
+    assert "Your last payment did not go through. With a new card it can be tried again." in page
 
 
 @pytest.mark.parametrize("kind", ["slow", "500", "reset"])
@@ -184,7 +232,7 @@ def test_looking_changes_nothing(app: Flask, rt: Runtime, local: LocalStripe, st
     for _ in range(3):
         for path in ("", "/status", "/cancel", "/undo", "/card"):
             answer = app.test_client().get(f"{portal.path}{path}", query_string={"subscription": stage.shapes["monthly"][1]})
-            assert answer.status_code in {200, 405}
+            assert answer.status_code in {200, 303, 405}
     assert actions(rt, stage) == []
     assert local.effects == []
     with rt.transaction(stage.workspace_id) as session:
@@ -231,13 +279,94 @@ def test_a_customer_the_mirror_lacks_is_looked_up(app: Flask, rt: Runtime, stage
         assert session.execute(text("select count(*) from subscriptions")).scalar_one() == 1
 
 
-def test_a_disconnected_account_is_said_so_and_nothing_is_promised(app: Flask, rt: Runtime, stage: make.Stage) -> None:
-    portal = guest(app, stage, "monthly")
+def disconnect(rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
         connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="disconnected_here", actor="operator")
+
+
+def test_a_disconnected_account_still_lists_what_there_is_and_takes_a_cancel_as_a_request(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    portal = guest(app, stage, "monthly")
+    subscription = stage.shapes["monthly"][1]
+    disconnect(rt, stage)
     portal.look()
-    assert "cannot reach the payment provider" in portal.page
+    assert "Active" in portal.page
+    assert "goes to the team at" in portal.page
+    assert portal.buttons == {"cancel"}
+    portal.press("cancel", subscription=subscription)
+    assert portal.response is not None
+    flow = Browser(client=portal.client, path=portal.response.request.path, page=portal.page)
+    assert "Your request goes to the team" in flow.page
+    flow.press("confirm")
+    assert "We have received your request" in flow.page
+    assert actions(rt, stage) == [("cancel", subscription, "requested")]
+    assert "Your last request is with the team" in portal.look().page
+    assert effects(local, subscription) == []
+
+
+def test_a_disconnected_account_without_a_copy_is_said_so(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("delete from subscriptions"))
+    portal = guest(app, stage, "monthly")
+    disconnect(rt, stage)
+    assert "cannot reach the payment provider" in portal.look().page
     assert portal.buttons == set()
+
+
+def test_many_undos_at_once_are_one_and_all_see_it(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    portal = guest(app, stage, "already_canceling").look()
+    token, subscription = portal.token, stage.shapes["already_canceling"][1]
+
+    def press(_number: int) -> tuple[int, str | None]:
+        answer = app.test_client().post(f"{portal.path}/undo", data={"token": token, "subscription": subscription})
+        return answer.status_code, answer.headers.get("Location")
+
+    with ThreadPoolExecutor(max_workers=10) as pool:
+        assert set(pool.map(press, range(10))) == {(303, portal.path)}
+    customers.drain(rt)
+    assert effects(local, subscription) == ["undo_cancel"]
+
+
+def test_a_request_that_waits_for_the_team_is_told_until_it_is_settled(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal = guest(app, stage, "scheduled").look()
+    subscription = stage.shapes["scheduled"][1]
+    with rt.transaction(stage.workspace_id) as session:
+        customer, connection = stage.shapes["scheduled"][0], stage.connection_id
+        for verb, intent, state in (
+            ("cancel", {"when": "period_end"}, "manual"),
+            ("payment_method", {"payment_method": "pm_1"}, "verified"),
+        ):
+            asked = jobs_actions.ask(
+                session,
+                workspace_id=stage.workspace_id,
+                mode="test",
+                connection_id=connection,
+                customer=customer,
+                subscription=subscription,
+                verb=verb,
+                intent=intent,
+                now=rt.now(),
+            )
+            session.execute(update(Action).where(Action.id == asked.id).values(state=state))
+    assert "Your last request is with the team" in portal.look().page
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(update(Action).where(Action.verb == "cancel").values(state="failed"))
+    assert "Your last request is with the team" not in portal.look().page
+
+
+def test_what_went_wrong_has_a_way_back(app: Flask, local: LocalStripe, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    way_back = f'href="{portal.path}"'
+    foreign = app.test_client().post(f"{portal.path}/cancel", data={"token": portal.token, "subscription": "sub_x"})
+    assert (foreign.status_code, way_back in foreign.text) == (404, True)
+    stale = app.test_client().post(f"{portal.path}/undo", data={})
+    assert (stale.status_code, way_back in stale.text) == (403, True)
+    forged = f"{portal.path[:-3]}AAA"
+    assert 'href="/portal' not in app.test_client().post(f"{forged}/undo", data={}).text
+    local.faults.add({"kind": "500", "rate": 1.0})
+    away = app.test_client().post(f"{portal.path}/card", data={"token": portal.token})
+    assert (away.status_code, way_back in away.text) == (503, True)
 
 
 @pytest.mark.parametrize("kind", ["slow", "500", "reset"])
