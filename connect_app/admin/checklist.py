@@ -37,7 +37,7 @@ def ticks(session: Session, workspace_id: str, mode: str, connection: Connection
     """The state of each item in one mode."""
     settings = preferences.read(session, workspace_id)
     coupon = flows.offer_of(flows.default_document(session, workspace_id)).coupons.of(mode)
-    is_open = connection.portal_cancel_open if connection else None
+    is_open = connection.portal_cancel_open if connection and connection.state == "connected" else None
     return Ticks(
         last_hand_off=last_hand_off(session, workspace_id, mode),
         portal_is_closed=None if is_open is None else not is_open,

@@ -1,5 +1,6 @@
 """The desk a member sits at: who they are, which mode they look at, and what every page of the dashboard shows around its own matter."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from connect_app import policy, runtime
+from connect_app.errors import InvalidRequest, NotFound
 from connect_app.models import Action, Connection
 from connect_app.modes import Mode
 from connect_app.workspaces import access
@@ -16,6 +18,8 @@ from connect_app.workspaces import access
 blueprint = Blueprint("admin", __name__, url_prefix="/admin/<workspace>")
 
 _WAITING = ("requested", "manual")
+# What no text of the database can hold: NUL, and half a surrogate pair.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +57,14 @@ def _take_slug(_endpoint: str | None, values: dict[str, object] | None) -> None:
 
 @blueprint.before_request
 def enter() -> None:
-    """Let in whom the policy table lets in, and lay the desk for them."""
+    """Let in whom the policy table lets in, and lay the desk for them. What could not even be looked for is refused first."""
+    if any(_UNSTORABLE.search(part) for part in (g.slug, *map(str, (request.view_args or {}).values()))):
+        raise NotFound(code="not_found", message="There is nothing at this address.")
     who = access.member(g.slug)
     access.require(who, policy.needs(request.endpoint))
+    for name, value in request.form.items(multi=True):
+        if _UNSTORABLE.search(name + value):
+            raise InvalidRequest(code="invalid_request", message="A field holds characters that cannot be kept.")
     with runtime.current().transaction(who.workspace.id) as session:
         connections = {row.mode: row for row in _connections(session, who.workspace.id)}
         waiting = _waiting(session, who.workspace.id)

@@ -34,8 +34,6 @@ class DisplayForm(FlaskForm):  # type: ignore[misc]
 
 
 def _copy(_form: FlaskForm, field: Any) -> None:
-    if "\0" in (field.data or "") or re.search("[\ud800-\udfff]", field.data or ""):
-        raise ValidationError("This holds characters that cannot be shown.")
     if problem := wording.problem(field.data or ""):
         raise ValidationError(f"{problem[0].upper()}{problem[1:]}.")
 

@@ -37,7 +37,20 @@ class Line:
 
 
 def lines(connection: Connection, now: datetime) -> list[Line]:
-    """The health of one connection, each line with what to make of it."""
+    """The health of one connection, each line with what to make of it; of one that is over, nothing is known any more."""
+    if connection.state != "connected":
+        return [
+            Line(name="Read", kind="neutral", value="None while disconnected"),
+            Line(name="Write", kind="neutral", value="None while disconnected"),
+            Line(
+                name="Last webhook",
+                kind="neutral",
+                value="None while disconnected",
+                at=connection.last_event_at,
+                hint="The last one before that." if connection.last_event_at else None,
+            ),
+            Line(name="Cancel in Stripe’s portal", kind="neutral", value="Unknown while disconnected"),
+        ]
     found = [_permission("Read", connection.can_read), _permission("Write", connection.can_write)]
     if connection.last_event_at is None:
         found.append(Line(name="Last webhook", kind="attention", value="None yet", hint="Arrives when something changes on your account."))

@@ -20,7 +20,11 @@ WORDS = {
     "undone": ("ok", "Undone", "The customer canceled and took it back; Stripe showed that the subscription goes on."),
     "in_progress": ("waiting", "In progress", "The customer chose; the change is being made or read back right now."),
     "with_team": ("attention", "With your team", "The customer chose, and a person has to do it: see Manual queue."),
-    "failed": ("failed", "Failed", "The customer chose, and the change turned out to be impossible. Nothing was changed on Stripe."),
+    "failed": (
+        "failed",
+        "Failed",
+        "The customer chose, and it was not carried out: impossible, decided anew since, or closed by your team.",
+    ),
     "undecided": ("neutral", "No decision", "The customer opened the flow and chose nothing while the link was good."),
     "open": ("neutral", "Open", "The customer has opened the flow and may still choose."),
     "not_opened": ("neutral", "Not opened", "The link was made, and no person has opened it."),

@@ -32,6 +32,7 @@ _ACTIONS = {
 }
 _ATTEMPTS = {
     "precheck": ("search", "Read the subscription before changing it"),
+    "coupon": ("tag", "Read the coupon before changing anything"),
     "write": ("bolt", "Asked Stripe for the change"),
     "read_back": ("eye", "Read the subscription back"),
 }
@@ -85,6 +86,7 @@ def read(session: Session, workspace_id: str, session_id: str, now: datetime) ->
         for receipt in session.execute(select(Receipt).where(Receipt.action_id.in_([action.id for action in actions]))).scalars()
     }
     entries = [_handed_over(visit), *_facts(session, visit, versions.read(version.document)), *_attempts(session, actions)]
+    entries.extend(_frozen(action) for action in actions if action.call)
     entries.extend(_letters(session, workspace_id, actions))
     return Story(
         row=row,
@@ -165,6 +167,18 @@ def _fact(fact: SessionFact, flow: document.Flow, survey: Mapping[str, object]) 
         case "promise.made", _:
             return Entry(at=fact.at, icon="mail", kind="waiting", title="Not settled after 20 seconds: an email was promised")
     return Entry(at=fact.at, icon="dot", kind="neutral", title=fact.kind.replace(".", " ").replace("_", " ").capitalize())
+
+
+def _frozen(action: Action) -> Entry:
+    """The call as it stood before it was first sent: known even where a worker died in the middle of sending it."""
+    call = action.call or {}
+    return Entry(
+        at=datetime.fromisoformat(call["planned_at"]),
+        icon="key",
+        kind="neutral",
+        title="Frozen: the call and its key were written down before the first try",
+        details=(("Idempotency key", str(call["key"])),),
+    )
 
 
 def _attempts(session: Session, actions: Sequence[Action]) -> Iterator[Entry]:

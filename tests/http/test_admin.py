@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from connect_app import connections
 from connect_app.admin import checklist, embedding
@@ -15,6 +15,7 @@ from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.workspaces import accounts
+from jobs import actions
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.http import dashboard
@@ -102,6 +103,23 @@ def test_a_lost_connection_is_said_on_every_page(rt: Runtime, stage: make.Stage,
         connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="holdfast")
     for path in ("", "/sessions", "/flows", "/settings/stripe"):
         assert "Stripe is disconnected." in said(analyst.get(path)), path
+
+
+def test_nothing_is_claimed_of_an_account_that_is_disconnected(rt: Runtime, stage: make.Stage, analyst: Member) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        known = {"can_read": True, "can_write": True, "portal_cancel_open": False, "last_event_at": rt.now(), "last_event_lag_ms": 5}
+        session.execute(update(Connection).values(**known))
+    assert "Read Allowed Write Allowed Last webhook Arriving" in said(analyst.get("/settings/stripe"))
+    with rt.transaction(stage.workspace_id) as session:
+        connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="holdfast")
+    page = said(analyst.get("/settings/stripe"))
+    assert "Read None while disconnected Write None while disconnected Last webhook None while disconnected" in page
+    assert "Cancel in Stripe’s portal Unknown while disconnected" in page
+    home = said(analyst.get())
+    assert "Reading None while disconnected Writing None while disconnected" in home
+    assert "Close Stripe’s portal : needs your attention We could not tell yet" in home
+    for claim in ("Allowed", "Arriving", "Webhook lag"):
+        assert claim not in page + home
 
 
 # Flows and the embed page
@@ -213,6 +231,38 @@ def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Run
     assert "customer_id " + stage.shapes["monthly"][0] + " Your hand-off" in told
 
 
+def test_a_timeline_calls_each_step_by_its_name_and_names_the_key_even_where_no_write_was_answered(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member
+) -> None:
+    key = "hf:{}:{}:1"
+    coupon = next(iter(local.world(stage.account, False).all("coupon")))["id"]
+    customers.handed_over(app, stage, "monthly").look()
+    visit = only_session(rt, stage)
+    with rt.transaction(stage.workspace_id) as session:
+        action = actions.ask(
+            session, workspace_id=stage.workspace_id, mode="test", connection_id=stage.connection_id, customer=visit.customer,
+            subscription=visit.subscription, verb="discount", intent={"offer_id": "off_1", "coupon": coupon, "headline": "Less"},
+            now=rt.now(), session_id=visit.id,
+        )  # fmt: skip
+    customers.drain(rt)
+    told = said(owner.get(f"/sessions/{visit.id}"))
+    order = [
+        "Read the subscription before changing it",
+        "Read the coupon before changing anything",
+        f"Frozen: the call and its key were written down before the first try {key.format(stage.workspace_id, action.id)}",
+        "Asked Stripe for the change",
+    ]
+    told = told.replace("Idempotency key: ", "")
+    assert [told.index(line) for line in order] == sorted(told.index(line) for line in order)
+    assert told.count("Read the subscription before changing it") == 1
+    # As it is when the worker was killed while it wrote: its conversation died with it.
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(delete(Attempt).where(Attempt.step == "write"))
+    told = said(owner.get(f"/sessions/{visit.id}"))
+    assert "Asked Stripe for the change" not in told
+    assert key.format(stage.workspace_id, action.id) in told
+
+
 def test_names_and_words_of_customers_stay_text(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(update(Customer).where(Customer.id == stage.shapes["scheduled"][0]).values(name=NASTY))
@@ -315,6 +365,26 @@ def test_retry_tries_again_and_a_second_click_says_so(app: Flask, rt: Runtime, s
     assert waiting(rt, stage).state == "manual"
 
 
+def test_what_stripe_will_never_show_can_be_closed_and_stays_closed(
+    app: Flask, rt: Runtime, stage: make.Stage, owner: Member, analyst: Member
+) -> None:
+    cancels(app, rt, stage, "scheduled")
+    action = waiting(rt, stage)
+    page = owner.get("/queue")
+    assert "Close this request?" in said(page)
+    assert f'action="/admin/{stage.slug}/queue/{action.id}/close"' in page
+    assert "/close" not in analyst.get("/queue")
+    assert analyst.post(f"/queue/{action.id}/close").status_code == 403
+    owner.post(f"/queue/{action.id}/close")
+    assert "Closed. The customer is told" in said(owner.get("/queue"))
+    assert (waiting(rt, stage).state, waiting(rt, stage).code) == ("failed", "closed_by_team")
+    owner.post(f"/queue/{action.id}/close")
+    assert "This no longer waits" in said(owner.get("/queue"))
+    assert "Nothing waits for you" in said(owner.page)
+    assert "Your team closed this request" in said(owner.get(f"/sessions/{only_session(rt, stage).id}"))
+    assert "Action: closed" in said(owner.get("/settings/audit"))
+
+
 # Tenants
 
 
@@ -326,7 +396,7 @@ def test_ids_of_another_workspace_are_not_found(app: Flask, rt: Runtime, local: 
     for path in (f"/sessions/{session_id}", f"/flows/flo_{flow_id}"):
         owner.get(path)
         other.get(path, status=404)
-    for path in (f"/queue/{action_id}/retry", f"/queue/{action_id}/done"):
+    for path in (f"/queue/{action_id}/retry", f"/queue/{action_id}/done", f"/queue/{action_id}/close"):
         assert other.post(path).status_code == 404
     assert waiting(rt, stage).state == "manual"
     assert stage.shapes["scheduled"][0] not in other.get("/sessions")

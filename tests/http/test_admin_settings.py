@@ -89,7 +89,6 @@ def _default(rt: Runtime, stage: make.Stage) -> str:
         ({"headline": "{{ password }}"}, "no variable called password"),
         ({"headline": "{% for x in y %}"}, "not Liquid we can read"),
         ({"accept": "{{ first_name | upcase | no_such }}"}, "no filter called no_such"),
-        ({"decline": "a\0b"}, "characters that cannot be shown"),
     ],
 )
 def test_an_offer_that_could_not_be_shown_is_told_and_not_kept(

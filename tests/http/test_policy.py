@@ -1,6 +1,7 @@
 """Every route against every caller, generated from the routes themselves: a new one without a row in the policy table fails here."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -89,6 +90,26 @@ def test_a_route_for_holders_of_a_token_gives_nothing_to_others(app: Flask, stag
     # The numbers are for loopback, which a test is; an install that is not under way is none.
     assert answered.pop("health.numbers") == 200
     assert {name: status for name, status in answered.items() if status not in (400, 401, 404, 410)} == {}
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b"])
+def test_text_that_no_database_holds_is_no_address_and_no_field(app: Flask, rt: Runtime, stage: make.Stage, text: str) -> None:
+    browser = dashboard.member(app, rt, stage, "owner")
+    admin = [rule for rule in rules(app, *members.ROLES) if rule.endpoint.startswith("admin.")]
+    wrong = []
+    for rule in admin:
+        for spoiled in sorted(rule.arguments):
+            values = {name: stage.slug if name == "workspace" else "x" for name in rule.arguments} | {spoiled: text}
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda part, values=values: quote(values[part[1]]), rule.rule)  # type: ignore[misc]
+            method = "POST" if "POST" in (rule.methods or ()) else "GET"
+            status = browser.client.open(path, method=method, data={"csrf_token": browser.token()}).status_code
+            wrong += [] if status == 404 else [(rule.endpoint, spoiled, status)]
+        if "POST" in (rule.methods or ()):
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: stage.slug if part[1] == "workspace" else "x", rule.rule)
+            for fields in ({"subscription": text}, {text: "x"}):
+                status = browser.client.post(path, data={"csrf_token": browser.token(), **fields}).status_code
+                wrong += [] if status == 400 else [(rule.endpoint, str(fields), status)]
+    assert wrong == []
 
 
 def test_a_form_without_its_token_changes_nothing(app: Flask, rt: Runtime, stage: make.Stage) -> None:

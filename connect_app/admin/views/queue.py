@@ -1,4 +1,4 @@
-"""Manual queue: what a person has to do, tried again or marked as done."""
+"""Manual queue: what a person has to do, tried again, marked as done or closed."""
 
 from flask import flash, redirect
 from werkzeug.wrappers import Response
@@ -45,5 +45,22 @@ def mark_done(action_id: str) -> Response:
     if actions.mark_done(rt, at.workspace_id, action_id, at.member.actor):
         flash("Done: Stripe shows it.", "ok")
     else:
-        flash("Stripe does not show this change yet, so it stays on the list. Make it in Stripe’s dashboard first.", "attention")
+        flash(
+            "Stripe does not show this change yet, so it stays on the list. Make it in Stripe’s dashboard first, or close the request.",
+            "attention",
+        )
+    return redirect(at.path("/queue"), 303)
+
+
+@desk.blueprint.post("/queue/<action_id>/close")
+def close_action(action_id: str) -> Response:
+    """Take it off the list for good, whatever Stripe shows; the customer is told."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        waiting.known(session, at.workspace_id, action_id)
+        is_closed = actions.close(session, at.workspace_id, action_id, rt.now(), at.member.actor)
+    if is_closed:
+        flash("Closed. The customer is told that your team has closed the request.", "ok")
+    else:
+        flash("This no longer waits: somebody else has seen to it.", "info")
     return redirect(at.path("/queue"), 303)
