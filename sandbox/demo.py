@@ -1,11 +1,14 @@
 """`make demo`: fresh servers, a local Stripe, Holdfast connected to it, a shop; then what to click, until Ctrl-C."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +19,105 @@ from connect_app.admin import flows
 from connect_app.models import AccountLookup, Workspace
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
-from sandbox import stage, supervisor, visitor
+from sandbox import configured, stage, supervisor, visitor
 
 FOLDER = stage.ROOT / "var" / "demo"
 OWNER = "owner@fernhill.example"
 
 
 def main() -> int:
-    """Run the demo until SIGINT or SIGTERM; 1 when it cannot start, with the reason and the way out."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
-    ports = stage.Ports.from_base(int(os.environ.get("PORT") or 8000))
+    """Run the demo until SIGINT, SIGTERM or SIGHUP; otherwise as `run`."""
+    end_when_told()
+    return run(FOLDER, os.environ.get("PORT") or "8000")
+
+
+def run(folder: Path, port: str) -> int:
+    """Run the demo with its state in `folder` until interrupted.
+
+    1 when it cannot start or go on, 2 when the environment asks for what can't be; the reason and the way out are on stderr.
+    """
     console = Console()
     try:
-        ports.check()
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        console.say("Starting PostgreSQL, Redis, a local Stripe, Holdfast, its workers and a shop …")
-        with stage.Stage(ports, FOLDER, console.hear) as running:
-            running.supervisor.tell_guard(f"delete {FOLDER / 'demo.json'}")
-            running.supervisor.tell_guard(f"delete {FOLDER / 'demo.env'}")
-            try:
-                demo = install(running)
-                announce(running, demo)
-                console.ready(demo)
-                _watch(running, console)
-            finally:
-                for name in ("demo.json", "demo.env"):
-                    (FOLDER / name).unlink(missing_ok=True)
-                console.say("\nStopping everything …")
+        ports = stage.Ports.from_base(port)
+        with only_one(folder, f"http://{stage.HOST}:{ports.web}"):
+            ports.check()
+            shutil.rmtree(folder, ignore_errors=True)
+            console.say("Starting PostgreSQL, Redis, a local Stripe, Holdfast, its workers and a shop …")
+            _play(ports, folder, console)
     except KeyboardInterrupt:
         return 0
-    except (stage.PortTaken, stage.NotOurs, supervisor.ChildDied, visitor.Lost, TimeoutError) as problem:
+    except configured.Refused as problem:
+        sys.stderr.write(f"\n{problem}\n")
+        return 2
+    except (AlreadyRunning, stage.PortTaken) as problem:
+        sys.stderr.write(f"\n{problem}\n")
+        return 1
+    except stage.ServerLost as problem:
+        sys.stderr.write(f"\n{problem} Start it again: make demo\n")
+        return 1
+    except (supervisor.ChildDied, visitor.Lost, TimeoutError) as problem:
         sys.stderr.write(f"\n{problem}\n\nThe demo could not start. Logs: var/demo/logs/\n")
         return 1
     return 0
 
 
+def end_when_told() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP end the demo, SIGINT too where a script in the background has left it ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(*_: object) -> None:
+    # Once is enough: a second Ctrl-C would only disturb the stopping.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
+class AlreadyRunning(Exception):
+    """A demo of this folder runs, and its state is not to be wiped."""
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, base_url: str) -> Iterator[None]:
+    """Hold the folder's lock, which ends with the process however that ends. Raises AlreadyRunning, naming who holds it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise AlreadyRunning(
+                f"A demo of this folder is running already ({lock.read().strip() or 'just started'}), and a second would wipe its state."
+                " Stop it first, or start the second from another copy of the project."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}, {base_url}")
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _play(ports: stage.Ports, folder: Path, console: "Console") -> None:
+    with stage.Stage(ports, folder, console.hear) as running:
+        running.supervisor.tell_guard(f"delete {folder / 'demo.json'}")
+        running.supervisor.tell_guard(f"delete {folder / 'demo.env'}")
+        try:
+            demo = install(running)
+            announce(running, demo)
+            console.ready(demo)
+            _watch(running, console)
+        finally:
+            for name in ("demo.json", "demo.env"):
+                (folder / name).unlink(missing_ok=True)
+            console.say("\nStopping everything …")
+
+
 def _watch(running: stage.Stage, console: "Console") -> None:
-    """Stay until interrupted; a child that dies is started again, as a process manager would."""
+    """Stay until interrupted; a child that dies is started again, as a process manager would. Raises stage.ServerLost."""
     while True:
         time.sleep(0.5)
+        running.check_servers()
         for name, child in list(running.supervisor.children.items()):
             if not child.is_running:
                 console.say(f"{name} ended with code {child.process.returncode}; starting it again. Its log: var/demo/logs/{name}.log")
@@ -173,20 +231,19 @@ def _wait_for_read_in(rt: Runtime, workspace_id: str, seconds: float = 60.0) -> 
 
 def announce(running: stage.Stage, demo: dict[str, Any]) -> None:
     """Write demo.json, whole or not at all, and the environment for `holdfast …` beside it."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    _write(FOLDER / "demo.env", "".join(f"{name}={value}\n" for name, value in running.environ.items() if name.isupper()))
-    _write(FOLDER / "demo.json", json.dumps(demo, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_suffix(".new")
-    draft.write_text(text)
-    draft.chmod(0o600)
-    draft.replace(path)
+    lines = "".join(f"{name}={value}\n" for name, value in running.environ.items() if name.isupper())
+    stage.write_secret(running.folder / "demo.env", lines)
+    stage.write_secret(running.folder / "demo.json", json.dumps(demo, indent=2) + "\n")
 
 
 class Console:
-    """What the person at the terminal sees: letters and failures as they come; everything else is in the log files."""
+    """What the person at the terminal sees: letters and failures as they come; everything else is in the log files.
+
+    Letters from before `ready` are not shown: the demo has followed their links itself, so these work no more.
+    """
+
+    def __init__(self) -> None:
+        self._is_ready = False
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -194,7 +251,7 @@ class Console:
     def hear(self, name: str, line: str) -> None:
         """One line of a child: JSON below the level of an error is for the log files only."""
         if not line.startswith("{"):
-            if name == "deliveries":
+            if name == "deliveries" and self._is_ready:
                 self.say(f"  mail | {line}")
             return
         try:
@@ -206,6 +263,7 @@ class Console:
 
     def ready(self, demo: dict[str, Any]) -> None:
         """What to click."""
+        self._is_ready = True
         self.say(f"""
   Holdfast is running. Everything here is pretend: no Stripe account, no money.
 

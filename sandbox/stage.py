@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import requests
 
 from connect_app import config, migrations, runtime
 from jobs import queues
-from sandbox import embedded, supervisor
+from sandbox import configured, embedded, supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -31,8 +30,8 @@ class PortTaken(Exception):
     """Something else listens where the demo wants to."""
 
 
-class NotOurs(Exception):
-    """The configured database holds what no demo has put there."""
+class ServerLost(Exception):
+    """The embedded PostgreSQL or Valkey ended, and the data with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,14 @@ class Ports:
     shop: int
 
     @classmethod
-    def from_base(cls, port: int) -> "Ports":
+    def from_base(cls, text: str) -> "Ports":
+        """The three from `PORT` on. Raises Refused."""
+        highest = 65535 - 2
+        if not text.isascii() or not text.isdigit() or len(text) > 5 or not 1 <= int(text) <= highest:
+            raise configured.Refused(
+                f"PORT is {text[:40]!r}, but must be a number from 1 to {highest}: the demo takes that port and the next two."
+            )
+        port = int(text)
         return cls(web=port, stripe=port + 1, shop=port + 2)
 
     def check(self) -> None:
@@ -54,9 +60,14 @@ class Ports:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     probe.bind((HOST, port))
+                except PermissionError:
+                    raise configured.Refused(
+                        f"PORT: this user may not listen on {port} ({name}). Choose a higher one: PORT=9000 make demo"
+                    ) from None
                 except OSError:
+                    another = self.web + 1000 if self.web < 60000 else self.web - 1000
                     raise PortTaken(
-                        f"Port {port} ({name}) is taken. Stop what listens there, or choose another: PORT={port + 1000} make demo"
+                        f"Port {port} ({name}) is taken. Stop what listens there, or choose another: PORT={another} make demo"
                     ) from None
 
 
@@ -74,6 +85,7 @@ class Stage:
         self.environ: dict[str, str] = {}
         self.seeded: dict[str, Any] = {}
         self._hear = hear
+        self.embedded: dict[str, int] = {}
         self._exits = ExitStack()
         self.supervisor = supervisor.Supervisor(self._heard, folder=ROOT, logs=folder / "logs")
 
@@ -137,13 +149,21 @@ class Stage:
     def start_shop(self, shop: Mapping[str, Any]) -> None:
         """Start the example shop for these customers; `shop` is what sandbox.shop reads from its file."""
         path = self.folder / "shop.json"
-        path.write_text(json.dumps(shop))
+        self.supervisor.tell_guard(f"delete {path}")
+        self._exits.callback(path.unlink, missing_ok=True)
+        write_secret(path, json.dumps(shop))
         self._child("shop", [sys.executable, "-m", "sandbox.shop", "--port", str(self.ports.shop), "--config", str(path)], self.environ)
         self._wait("shop", lambda: self._answers(f"{self.shop_url}/healthz"), 30)
 
     def runtime(self) -> runtime.Runtime:
         """A runtime of the caller's own in this environment; close it."""
         return runtime.open_runtime(config.load(self.environ))
+
+    def check_servers(self) -> None:
+        """Raises ServerLost where an embedded server has ended: what it held is gone, so nothing can go on without it."""
+        for name, process in self.embedded.items():
+            if not supervisor.is_alive(process):
+                raise ServerLost(f"The demo's {name} (process {process}) has ended, and what it held is gone, so the demo stops.")
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         """One call at the local Stripe's control door."""
@@ -154,7 +174,7 @@ class Stage:
     def _servers(self) -> tuple[str, str]:
         """The configured database and Redis, else embedded ones that end with us."""
         if database_url := os.environ.get("DATABASE_URL"):
-            start_afresh(database_url)
+            configured.start_afresh(database_url)
         else:
             postgres = embedded.start_postgres()
             # The guard stops it where we cannot; its data lie in the folder of the socket.
@@ -162,11 +182,14 @@ class Stage:
                 row = connection.execute("show data_directory").fetchone()
                 data = Path(str(row[0])) if row else postgres.socket_dir
                 self.supervisor.tell_guard(f"delete {data}")
-                self.supervisor.tell_guard(f"group {(data / 'postmaster.pid').read_text().split()[0]}")
+                self.embedded["PostgreSQL"] = int((data / "postmaster.pid").read_text().split()[0])
+                self.supervisor.tell_guard(f"group {self.embedded['PostgreSQL']}")
             database_url = postgres.create_database("holdfast_demo")
         if redis_url := os.environ.get("REDIS_URL"):
+            configured.check_redis(redis_url)
             return database_url, redis_url
         valkey = embedded.start_valkey()
+        self.embedded["Redis (Valkey)"] = valkey.process.pid
         self._exits.callback(valkey.stop)
         self.supervisor.tell_guard(f"delete {valkey.folder}")
         self.supervisor.tell_guard(f"group {valkey.process.pid}")
@@ -229,17 +252,10 @@ def temporary_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"holdfast-stage-{secrets.token_hex(2)}-"))
 
 
-def start_afresh(url: str) -> None:
-    """Fresh state on a configured server: an earlier demo's schema is dropped, anybody else's is left alone and refused."""
-    raw = "postgresql://" + url.partition("://")[2]
-    with psycopg.connect(raw, autocommit=True) as connection:
-        tables = connection.execute("select count(*) from information_schema.tables where table_schema = 'public'").fetchone()
-        mark = connection.execute("select obj_description('public'::regnamespace)").fetchone()
-        if tables and tables[0] and (mark is None or mark[0] != "holdfast demo"):
-            raise NotOurs(
-                "DATABASE_URL names a database with tables that no demo has made. Each demo starts afresh, so give it an empty one,"
-                " or unset DATABASE_URL for an embedded one."
-            )
-        connection.execute("drop schema public cascade")
-        connection.execute("create schema public")
-        connection.execute("comment on schema public is 'holdfast demo'")
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -145,7 +145,7 @@ def _end_groups(groups: Sequence[int], patience: float) -> None:
     for group in groups:
         _signal(group, signal.SIGTERM)
     until = time.monotonic() + patience
-    while any(_is_alive(group) for group in groups) and time.monotonic() < until:
+    while any(is_alive(group) for group in groups) and time.monotonic() < until:
         time.sleep(0.02)
     for group in groups:
         _signal(group, signal.SIGKILL)
@@ -156,14 +156,15 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _is_alive(leader: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether the process of this number still does something."""
     try:
-        os.kill(leader, 0)
+        os.kill(process, 0)
     except (ProcessLookupError, PermissionError):
         return False
     # One that ended and that nobody has asked about yet still has a number, but does nothing any more.
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 
 
