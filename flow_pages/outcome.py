@@ -111,7 +111,7 @@ def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
 def _line(done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None) -> Line:
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
-        title, text, facts = _verified(action, receipt, offer, locale, resumes_at)
+        title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at)
         return Line(kind="ok", title=title, text=text, facts=facts, can_undo=done.can_undo(now))
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
@@ -133,13 +133,13 @@ _ASKED = {
 
 
 def _verified(
-    action: Action, receipt: Receipt, offer: Json | None, locale: str, resumes_at: datetime | None
+    action: Action, receipt: Receipt, offer: Json | None, locale: str, now: datetime, resumes_at: datetime | None
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     plan = receipt.after.get("plan") or "Your subscription"
     charge = ("Next charge", _next_charge(receipt, locale, resumes_at))
     match action.verb:
         case "cancel":
-            return _canceled(plan, receipt, charge, locale)
+            return _canceled(plan, receipt, charge, locale, now)
         case "discount":
             terms = tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()))
             return f"Your discount on {plan} is active", "Nothing else changes.", (*terms, charge)
@@ -149,7 +149,9 @@ def _verified(
             return f"{plan} uses your new card", "", (charge,)
 
 
-def _canceled(plan: str, receipt: Receipt, charge: tuple[str, str], locale: str) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+def _canceled(
+    plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     after = receipt.after
     is_open = bool(_OVERDUE & {after.get("status"), receipt.before.get("status")})
     still = " An invoice that is already open may still be collected." if is_open else ""
@@ -158,6 +160,9 @@ def _canceled(plan: str, receipt: Receipt, charge: tuple[str, str], locale: str)
         when = datetime.fromisoformat(ended) if ended else receipt.effective_at
         on = f" on {spoken.day(when, locale)}" if when else ""
         return f"{plan} has ended", f"It has ended{on}.{still}" if is_open else f"It has ended{on}, nothing more will be charged.", ()
+    if receipt.effective_at is not None and receipt.effective_at <= now:
+        # That it ended was not read back: it may have been taken back elsewhere since.
+        return f"{plan} is canceled", f"It was set to end on {spoken.day(receipt.effective_at, locale)}, and not to renew.{still}", ()
     ends = (("Ends on", spoken.day(receipt.effective_at, locale)),) if receipt.effective_at else ()
     if after.get("status") == "trialing":
         return f"{plan} is canceled", "Your trial ends without a charge.", (*ends, charge)
@@ -170,7 +175,7 @@ def _next_charge(receipt: Receipt, locale: str, resumes_at: datetime | None) -> 
     if receipt.next_charge_at is not None:
         return spoken.day(receipt.next_charge_at, locale)
     if after.get("is_paused") and not after.get("ends_at"):
-        return f"None while paused; resumes on {spoken.day(resumes_at, locale)}" if resumes_at else "None while paused"
+        return spoken.while_paused(resumes_at, locale)
     if after.get("status") in _OVERDUE:
-        return "No renewal; an open invoice may still be collected"
+        return spoken.OPEN_INVOICE
     return "None"

@@ -145,6 +145,7 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
         plan=spoken.plan(subscription, names),
         is_ended=shape is Shape.ENDED,
         ends_on=spoken.day(ended, visit.locale) if ended else None,
+        next_charge=shapes.next_charge(subscription, visit.locale),
         can_undo=shape is Shape.CANCELING and visit.is_connected,
         **_frame(rt, session, visit),
     )

@@ -251,14 +251,11 @@ def _entry(one: objects.Subscription, names: dict[str, str], done: outcome.Done 
     shape, locale = shapes.of(one, now), spoken.LANGUAGE
     facts = []
     if shape is Shape.CANCELING and one.ends_at is not None:
-        facts = [("Ends on", spoken.day(one.ends_at, locale)), ("Next charge", "None")]
+        facts = [("Ends on", spoken.day(one.ends_at, locale)), ("Next charge", shapes.next_charge(one, locale))]
     elif shape is Shape.ENDED:
         facts = [("Ended on", spoken.day(one.ended_at or one.current_period_end, locale))]
-    elif one.next_charge is not None:
-        facts = [("Next charge", spoken.day(one.next_charge, locale))]
-    elif shape is Shape.PAUSED:
-        resumes = one.pause.resumes_at if one.pause else None
-        facts = [("Next charge", "None while paused"), *([("Resumes on", spoken.day(resumes, locale))] if resumes else [])]
+    elif one.next_charge is not None or shape in (Shape.PAUSED, Shape.PAST_DUE):
+        facts = [("Next charge", shapes.next_charge(one, locale))]
     if len(one.items) > 1:
         facts.insert(0, ("Contains", ", ".join(spoken.item(item, names) for item in one.items)))
     is_busy = done is not None and done.is_in_flight

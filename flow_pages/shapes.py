@@ -59,13 +59,22 @@ def notice(subscription: Subscription | None, shape: Shape, locale: str) -> tupl
             return None
 
 
+def next_charge(subscription: Subscription, locale: str) -> str:
+    """The day of the next charge by schedule, or why there is none; never a bare "None" where something may still be collected."""
+    if subscription.next_charge is not None:
+        return spoken.day(subscription.next_charge, locale)
+    if subscription.is_paused and not subscription.is_scheduled_to_cancel:
+        return spoken.while_paused(subscription.pause.resumes_at if subscription.pause else None, locale)
+    return spoken.OPEN_INVOICE if subscription.status in (Status.PAST_DUE, Status.UNPAID) else "None"
+
+
 def consequences(subscription: Subscription, shape: Shape, names: Mapping[str, str], locale: str) -> list[tuple[str, str]]:
     """What a cancellation at the end of the period changes, and when, as labels and values."""
     if shape is Shape.TRIALING and subscription.trial_end is not None:
         ends = ("Trial ends on", spoken.day(subscription.trial_end, locale))
     else:
         ends = ("Ends on", spoken.day(subscription.current_period_end, locale))
-    lines = [ends, ("Charges after that", "None")]
+    lines = [ends, ("Charges after that", "None, but what is open stays due" if shape is Shape.PAST_DUE else "None")]
     if shape is not Shape.TRIALING and (amount := spoken.price(subscription, locale)):
         lines.insert(0, ("Today’s price", amount))
     if len(subscription.items) > 1:

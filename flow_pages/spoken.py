@@ -12,6 +12,8 @@ from connect_app.stripe_gateway.objects import Item, Subscription
 # What our pages are written in. A German date amid English words would read as neither.
 LANGUAGE = "en"
 
+OPEN_INVOICE = "No renewal; an open invoice may still be collected"
+
 
 def day(at: datetime, locale: str) -> str:
     """`December 22, 2026`, as a reader of `locale` writes it; an unknown locale reads English."""
@@ -20,6 +22,11 @@ def day(at: datetime, locale: str) -> str:
     except (ValueError, UnknownLocaleError):
         reader = Locale("en")
     return format_date(at.date(), format="long", locale=reader)
+
+
+def while_paused(resumes_at: datetime | None, locale: str) -> str:
+    """What a paused subscription says for its next charge."""
+    return f"None while paused; resumes on {day(resumes_at, locale)}" if resumes_at else "None while paused"
 
 
 def price(subscription: Subscription, locale: str) -> str:

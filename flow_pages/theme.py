@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, g, render_template, request
 
-from connect_app import security
+from connect_app import security, tokens
 from connect_app.preferences import Preferences
 from flow_pages import links, spoken
 
@@ -44,4 +44,14 @@ def error_page(status: int, code: str, message: str) -> str:
         429: "Too many requests",
         503: "We will be right back",
     }.get(status, "Something went wrong")
-    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410, back=g.get("flow_back"))
+    back = g.get("flow_back") or _asked_for(status)
+    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410, back=back)
+
+
+def _asked_for(status: int) -> str | None:
+    """The link that was asked for, where it was not looked at yet and can be tried again: nobody learns from it whether it is good."""
+    token = (request.view_args or {}).get("token")
+    kind = next((name for name in ("cancel", "portal") if request.path.startswith(f"/{name}/")), None)
+    if status not in (429, 500, 503) or kind is None or not isinstance(token, str) or tokens.parse(token) is None:
+        return None
+    return f"/{kind}/{token}"

@@ -13,6 +13,7 @@ from freezegun import freeze_time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from connect_app import connections
 from connect_app.admin import flows
@@ -476,6 +477,28 @@ def test_what_ended_meanwhile_is_said_to_have_ended(app: Flask, rt: Runtime, sta
     assert "has ended on January 5, 2026" in browser.page
     assert "runs until then" not in browser.page
     assert "Ends on" not in browser.page
+
+
+def test_what_ended_since_is_no_longer_said_to_run(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = walk(handed_over(app, stage, "monthly"))
+    customers.drain(rt)
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("update receipts set effective_at = now() - interval '1 minute'"))
+    assert "was set to end on" in browser.look().page
+    assert "runs until then" not in browser.page
+
+
+def test_while_we_cannot_answer_the_page_leads_back_to_the_link(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = handed_over(app, stage, "monthly")
+    broken = customers.app(rt)
+
+    @broken.before_request
+    def away() -> None:
+        raise OperationalError("select 1", {}, Exception("away"))
+
+    answer = broken.test_client().get(browser.path)
+    assert (answer.status_code, f'href="{browser.path}"' in answer.text) == (503, True)
+    assert 'href="/cancel' not in broken.test_client().get("/cancel/x").text
 
 
 def test_the_next_charge_is_never_none_where_more_may_come(app: Flask, rt: Runtime, stage: make.Stage) -> None:

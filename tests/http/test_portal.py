@@ -1,5 +1,6 @@
 """The portal: one lasting link, everything of one customer behind it, and nothing of anybody else's."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -69,6 +70,26 @@ def test_each_subscription_is_shown_as_it_is(app: Flask, stage: make.Stage, shap
     page = guest(app, stage, shape).look().page
     for words in said:
         assert words in page
+
+
+def test_one_that_ends_later_than_its_next_bill_names_that_bill(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text('update subscriptions set raw = raw || \'{"cancel_at_period_end": false, "cancel_at": 4000000000}\' where id = :id'),
+            {"id": stage.shapes["monthly"][1]},
+        )
+    page = guest(app, stage, "monthly").look().page
+    assert "Cancels soon" in page
+    assert re.search("<dt>Next charge</dt><dd>[A-Z][a-z]+ [0-9]+, 20", page)
+
+
+def test_a_canceled_one_with_an_open_invoice_says_that_it_may_be_collected(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text("update subscriptions set raw = raw || '{\"cancel_at_period_end\": true}' where id = :id"),
+            {"id": stage.shapes["past_due"][1]},
+        )
+    assert "an open invoice may still be collected" in guest(app, stage, "past_due").look().page
 
 
 def test_every_subscription_of_the_customer_is_listed(app: Flask, stage: make.Stage) -> None:
