@@ -53,3 +53,25 @@ def test_the_demo_tells_the_operator_what_to_click_once(page: Page, house: House
     expect(page).to_have_url(house.admin())
     page.goto(house.demo["admin_url"])
     expect(page.get_by_text("has been used")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 900, 700, 360])
+def test_tiles_fill_their_frame_and_no_tab_is_cut_off(browser: Browser, house: House, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    house.sign_in(page)
+    for path in ("", "flows/analytics"):
+        page.goto(house.admin(path))
+        bare = page.locator(".stats").evaluate(
+            "frame => { const inside = frame.getBoundingClientRect();"
+            " const tiles = [...frame.children].map((tile) => tile.getBoundingClientRect());"
+            " const rows = Map.groupBy(tiles, (tile) => tile.top);"
+            " return [...rows.values()].map((row) => inside.right - Math.max(...row.map((tile) => tile.right))).filter((gap) => gap > 2) }"
+        )
+        assert bare == [], (path, "a row of tiles ends before the frame does")
+    page.goto(house.admin("settings"))
+    tabs = page.get_by_role("navigation", name="Settings").get_by_role("link").all()
+    boxes = [tab.bounding_box() for tab in tabs]
+    assert len(boxes) == 6
+    assert [box for box in boxes if box is None or box["x"] + box["width"] > width] == []
+    context.close()
