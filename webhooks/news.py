@@ -17,6 +17,9 @@ from webhooks.store import Waiting
 # PostgreSQL's classes of errors that pass: connection, rollback (deadlock), resources, locks, operator's intervention.
 _PASSING = ("08", "40", "53", "55", "57")
 
+# How far ahead of us Stripe's clock may run.
+_CLOCKS_DIFFER = timedelta(seconds=2)
+
 
 @dataclass(slots=True, kw_only=True)
 class Understood:
@@ -68,6 +71,9 @@ def _read(event: Waiting) -> _Told:
     if not isinstance(meaning, events.Snapshot):
         return _Told(event=event, meaning=meaning, row=None)
     again = events.Trigger(kind=meaning.kind, id=meaning.id)
+    if _is_ahead(event):
+        # Kept under such a time, it would shut out everything that really comes later.
+        return _Told(event=event, meaning=again, row=None)
     is_expected = events.is_expected(event.api_version)
     try:
         row = projections.row(meaning.kind, meaning.raw, event.created_at, is_deleted=meaning.is_deleted)
@@ -115,11 +121,16 @@ def _apply(session: Session, connection: Connection, told: Sequence[_Told], now:
 
 def _deauthorized(session: Session, connection: Connection, event: Waiting, now: datetime) -> None:
     """The end counts when it is newer than the connection; else it is about an earlier one, or too close to tell: Stripe is asked."""
-    if event.created_at > connection.connected_at:
+    if event.created_at > connection.connected_at and not _is_ahead(event):
         actor = f"stripe:{connection.account}"
         connections.lost(session, connection.workspace_id, connection.id, at=now, reason="deauthorized", actor=actor)
     else:
         queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=now)
+
+
+def _is_ahead(event: Waiting) -> bool:
+    """Whether the event claims to be from a time that had not come when we got it."""
+    return event.created_at > event.received_at + _CLOCKS_DIFFER
 
 
 def _words(problem: Exception) -> str:

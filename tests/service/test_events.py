@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -140,12 +140,15 @@ class TestTheLaw:
             st.lists(st.sampled_from(range(len(told))), max_size=6),
             st.lists(st.integers(1, 14), min_size=1, max_size=8),
             st.booleans(),
+            st.dictionaries(st.integers(0, len(told) - 1), st.integers(3, 10**6), max_size=3),
         )
-        def law(order: list[int], again: list[int], batches: list[int], reads_between: bool) -> None:
+        def law(order: list[int], again: list[int], batches: list[int], reads_between: bool, ahead: dict[int, int]) -> None:
             nonlocal final
             with rt.engine.begin() as connection:
                 connection.execute(text("truncate webhook_events, webhook_pending, work, subscriptions"))
-            arriving = [told[place] for place in (*order, *again)]
+            # Some claim to be from a time that is yet to come.
+            dated = [{**one, "created": int(time.time()) + ahead[place]} if place in ahead else one for place, one in enumerate(told)]
+            arriving = [dated[place] for place in (*order, *again)]
             while arriving:
                 size = batches[len(arriving) % len(batches)]
                 keep(rt, arriving[:size])
@@ -164,6 +167,19 @@ class TestTheLaw:
             assert set(states(rt).values()) == {"done"}
 
         law()
+
+    def test_news_from_a_time_to_come_is_read_and_does_not_hold_up_what_follows(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage
+    ) -> None:
+        subscription = stage.shapes["monthly"][1]
+        early, *rest = changes(local, stage, subscription)
+        begin = len(local.requests)
+        keep(rt, [{**early, "created": int(time.time()) + 3600}])
+        settle(rt)
+        assert asked(local, begin) == [f"GET /v1/subscriptions/{subscription}"]
+        keep(rt, [{**rest[-1], "created": int(time.time()) + 2}])
+        settle(rt)
+        assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
 
     def test_events_that_can_be_put_in_order_cost_no_read(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
         subscription = stage.shapes["monthly"][1]
@@ -350,6 +366,11 @@ class TestTheConnection:
         with rt.transaction() as session:
             assert connections.locate(session, stage.account, "test") is None
 
+    def test_a_deauthorization_from_a_time_to_come_is_asked_about(self, rt: Runtime, stage: make.Stage) -> None:
+        keep(rt, [about(stage, events.DEAUTHORIZED, {"id": "ca_1", "object": "application"}, created=int(time.time()) + 3600)])
+        work.drain(rt)
+        assert connection(rt, stage).state == "connected"
+
     def test_a_deauthorization_replayed_after_a_reconnect_ends_nothing(self, rt: Runtime, stage: make.Stage) -> None:
         told = about(stage, events.DEAUTHORIZED, {"id": "ca_1", "object": "application"}, created=int(time.time()) - 3)
         with rt.transaction(stage.workspace_id) as session:
@@ -474,7 +495,7 @@ class TestPoison:
         first, second, *others = changes(local, stage, subscription)
         keep(rt, [first])
         drain(rt)
-        keep(rt, [{**second, "created": int(time.time()) + 5}])
+        keep(rt, [{**second, "created": int(time.time()) + 2}])
         draining = threading.Thread(target=work.perform, args=(rt, _drain_id(rt)))
         with rt.transaction(stage.workspace_id) as session:
             # The drain gets as far as this row, and waits in the middle of its transaction.
@@ -579,7 +600,9 @@ class TestPayloads:
         product = catalogue.create_product(hand, {"name": "Brand new"})
         local.clock.advance(40 * 86400)
         after = int(time.time()) + 5
-        keep(rt, [{**one, "created": after + place} for place, one in enumerate(news(local, stage, begin))])
+        afterwards = dataclasses.replace(rt, clock=lambda: datetime.fromtimestamp(after + 20_000, UTC))
+        keep(afterwards, [{**one, "created": after + place} for place, one in enumerate(news(local, stage, begin))])
+        _make_due(rt)
         drain(rt)
         with rt.transaction(stage.workspace_id) as session:
             found = mirror.customer(session, stage.connection_id, customer)
@@ -593,10 +616,12 @@ class TestPayloads:
         customers.delete(hand, customer, {})
         catalogue.delete_coupon(hand, "LOYAL15", {})
         gone = [{**one, "created": after + 10_000} for one in news(local, stage, begin)]
-        keep(rt, gone)
+        keep(afterwards, gone)
+        _make_due(rt)
         drain(rt)
         late = {"id": customer, "object": "customer", "created": 5, "name": "Late"}
-        keep(rt, [about(stage, "customer.updated", late, created=after + 9_000)])
+        keep(afterwards, [about(stage, "customer.updated", late, created=after + 9_000)])
+        _make_due(rt)
         drain(rt)
         with rt.transaction(stage.workspace_id) as session:
             assert mirror.customer(session, stage.connection_id, customer) is None
@@ -645,7 +670,7 @@ class TestCards:
         other = local.world(stage.account, False).get("customer", stage.shapes["yearly"][0])
         with rt.transaction() as session:
             session.execute(text("delete from work"))
-        soon = int(time.time()) + 5
+        soon = int(time.time()) + 1
         changed = {"invoice_settings": {"default_payment_method": "pm_new"}}
         keep(
             rt,
