@@ -14,6 +14,7 @@ LIMITS = {
     "embed_workspace": "6000 per minute",
     "embed_refusals": "300 per minute",
     "link": "240 per minute",
+    "connect": "60 per minute; 600 per hour",
     "sign_in": "10 per minute; 60 per hour",
 }
 

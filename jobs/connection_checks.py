@@ -47,8 +47,20 @@ def deauthorize(rt: Runtime, claim: work.Claim) -> work.End:
         home = connections.locate(session, connection.account, connection.mode) if connection else None
     if connection is None or home is not None:
         return work.Done()  # connected again meanwhile, here or by another workspace: the wish is out of date
+    return _give_up_access(rt, connection.account, connection.mode)
+
+
+def give_back(rt: Runtime, claim: work.Claim) -> work.End:
+    """Give up our access to an account (`account/mode`) whose round trip ended in nothing, unless a later one has connected it."""
+    account, _, mode = claim.row_id.partition("/")
+    with rt.transaction() as session:
+        home = connections.locate(session, account, mode)
+    return work.Done() if home is not None else _give_up_access(rt, account, mode)
+
+
+def _give_up_access(rt: Runtime, account: str, mode: str) -> work.End:
     try:
-        rt.stripe(connection.mode).deauthorize(connection.account)
+        rt.stripe(mode).deauthorize(account)
     except Transient as failure:
         return work.Again(problem=str(failure))
     except (AccessLost, Refused) as failure:

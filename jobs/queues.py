@@ -51,6 +51,8 @@ KINDS = {
     "read_in": Kind(queue=UPKEEP, handler="jobs.backfill:read_in", attempts=50, given_up="jobs.backfill:give_up"),
     "check_connection": Kind(queue=UPKEEP, handler="jobs.connection_checks:check", attempts=10),
     "deauthorize": Kind(queue=UPKEEP, handler="jobs.connection_checks:deauthorize", attempts=20),
+    # row_id is `account/mode`, of an account that was granted and that nobody here has.
+    "give_back": Kind(queue=UPKEEP, handler="jobs.connection_checks:give_back", attempts=20),
     # row_id is a delivery's id.
     "email": Kind(queue=DELIVERIES, handler="jobs.mail:deliver", attempts=12, given_up="jobs.mail:give_up"),
 }

@@ -12,10 +12,11 @@ from connect_app.modes import Mode
 from connect_app.oauth.exchange import Grant
 from connect_app.oauth.setbacks import Setback
 from connect_app.runtime import Runtime
-from connect_app.stripe_gateway.errors import AccessLost, StripeFailure
+from connect_app.stripe_gateway.errors import AccessLost, StripeFailure, Transient
 from connect_app.stripe_gateway.objects import Account
 from connect_app.workspaces import accounts, directory, members, openings
 from connect_app.workspaces.access import Member
+from jobs import queues
 
 log = structlog.get_logger()
 
@@ -47,12 +48,16 @@ class Seen:
 
 
 def look(rt: Runtime, grant: Grant) -> Seen:
-    """Read who the account is, and count its subscribers. Raises Setback where Stripe does not say who it is."""
+    """Read who the account is, and count its subscribers.
+
+    Raises Setback where Stripe does not say who it is; what was granted for nothing is given back.
+    """
     stripe = rt.quick_stripe(grant.mode).account(grant.account)
     try:
         account = stripe.account().value
     except StripeFailure as failure:
         log.warning("oauth.account_unread", code=failure.code, stripe_request_id=failure.request_id)
+        _give_back(rt, grant.account, grant.mode)
         raise Setback("refused" if isinstance(failure, AccessLost) else "stripe_away") from None
     try:
         page = stripe.subscriptions(status=None, limit=100).value
@@ -144,11 +149,14 @@ def _note_sign_in(session: Session, workspace_id: str, account: str, now: dateti
 
 
 def _give_back(rt: Runtime, account: str, mode: Mode) -> None:
-    """An account that nobody here has must not stay open to us."""
+    """An account that nobody here has must not stay open to us: now, or as soon as Stripe answers."""
     with rt.transaction() as session:
         if connections.locate(session, account, mode) is not None:
             return
     try:
         rt.quick_stripe(mode).deauthorize(account)
+    except Transient:
+        with rt.transaction() as session:
+            queues.enqueue(session, "give_back", f"{account}/{mode}", None, due_at=rt.now())
     except StripeFailure as failure:
         log.warning("oauth.not_given_back", account=account, code=failure.code)

@@ -44,9 +44,21 @@ def install(app: Flask, settings: Settings) -> None:
             authorize_url=f"{base}/oauth/authorize",
             access_token_url=f"{base}/oauth/token",
             # Stripe takes the secret key in the body and refuses HTTP Basic; without `default_timeout` there is none at all.
+            compliance_fix=_notice_rate_limit,
             client_kwargs={"scope": "read_write", "token_endpoint_auth_method": "client_secret_post", "default_timeout": _TIMEOUT},
         )
     app.extensions[_EXTENSION] = oauth
+
+
+def _notice_rate_limit(client: Any) -> None:
+    """Stripe's "not now" says `error`, too, and Authlib would take it for a no."""
+
+    def look(answer: requests.Response) -> requests.Response:
+        if answer.status_code == 429:
+            raise requests.HTTPError(response=answer)
+        return answer
+
+    client.register_compliance_hook("access_token_response", look)
 
 
 def authorize_url(mode: Mode, state: str, redirect_uri: str) -> str:
@@ -69,7 +81,7 @@ def trade(mode: Mode, code: str, redirect_uri: str) -> Grant:
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else None
         log.warning("oauth.answer_unusable", status=status, mode=mode)
-        raise Setback("stripe_away" if status is None or status >= 500 else "refused") from None
+        raise Setback("stripe_away" if status is None or status == 429 or status >= 500 else "refused") from None
     except (requests.RequestException, ValueError) as error:
         log.warning("oauth.no_answer", problem=type(error).__name__, mode=mode)
         raise Setback("stripe_away") from None

@@ -28,7 +28,7 @@ PAGES = {
         status=400,
         title="Stripe was told not to connect",
         text="On Stripe's page the request was turned down, so Holdfast has no access to the account.",
-        what_to_do="If that was a slip, start again and choose Connect on Stripe's page. You need to be an administrator of the account.",
+        what_to_do="If that was a slip, start again and agree on Stripe's page. You need to be an administrator of the account.",
     ),
     "expired": Page(
         status=400,

@@ -30,7 +30,7 @@ def start() -> str:
 
 
 @blueprint.get("/oauth/start")
-@limits.limiter.limit(limits.of("sign_in"), key_func=get_remote_address)
+@limits.limiter.limit(limits.of("connect"), key_func=get_remote_address)
 def depart() -> Response:
     """Off to Stripe. With `workspace`, an owner connects or reconnects that workspace in this mode."""
     rt = runtime.current()

@@ -280,7 +280,8 @@ TOKEN = {
         ((200, "null"), 503),
         ((500, "{}"), 503),
         ((502, "<html>bad gateway</html>"), 503),
-        ((429, '{"error": "rate_limit"}'), 400),
+        ((429, '{"error": "rate_limit"}'), 503),
+        ((429, "slow down"), 503),
         ((400, '{"error": "invalid_grant"}'), 400),
         ((400, '{"error": ["invalid_grant"], "error_description": {"a": 1}}'), 400),
         ((0, ""), 503),
@@ -312,6 +313,49 @@ def test_an_account_that_cannot_be_read_is_not_connected(house: House, acme: str
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "60"
     assert house.contents() == before
+    assert (acme, False) not in house.local.connections, "what was granted for nothing is given back"
+
+
+def test_a_grant_that_could_not_be_given_back_is_given_back_later(house: House, acme: str) -> None:
+    house.local.faults.add({"method": "GET", "path": "/v1/account*", "kind": "500", "times": 1})
+    house.local.faults.add({"method": "POST", "path": "/oauth/deauthorize", "kind": "500", "times": 1})
+
+    assert house.browser().connect(acme).status_code == 503
+
+    assert (acme, False) in house.local.connections
+    work.drain(house.rt, "upkeep")
+    assert (acme, False) not in house.local.connections
+
+
+def test_a_grant_that_is_used_by_now_is_not_given_back_late(house: House, acme: str) -> None:
+    house.local.faults.add({"method": "GET", "path": "/v1/account*", "kind": "500", "times": 1})
+    house.local.faults.add({"method": "POST", "path": "/oauth/deauthorize", "kind": "500", "times": 1})
+    browser = house.browser()
+    assert browser.connect(acme).status_code == 503
+
+    assert browser.connect(acme).location == "/install/connected"
+
+    work.drain(house.rt, "upkeep")
+    assert (acme, False) in house.local.connections
+
+
+def test_a_connection_that_stands_is_not_given_back_when_its_account_cannot_be_read(house: House, acme: str) -> None:
+    browser = house.browser()
+    browser.install(acme)
+    house.local.faults.add({"method": "GET", "path": "/v1/account*", "kind": "500", "times": 1})
+
+    assert browser.connect(acme).status_code == 503
+
+    work.drain(house.rt, "upkeep")
+    assert (acme, False) in house.local.connections
+
+
+def test_a_busy_address_may_begin_many_round_trips(house: House) -> None:
+    browser = house.browser()
+
+    answers = [browser.get("/oauth/start?mode=test").status_code for _ in range(61)]
+
+    assert answers == [303] * 60 + [429]
 
 
 def test_subscribers_that_cannot_be_counted_do_not_stop_the_install(house: House, acme: str) -> None:
