@@ -12,7 +12,7 @@ from connect_app.stripe_gateway.objects import Item, Subscription
 # What our pages are written in. A German date amid English words would read as neither.
 LANGUAGE = "en"
 
-OPEN_INVOICE = "No renewal; an open invoice may still be collected"
+OPEN_INVOICE = "Only an open invoice"
 
 
 def day(at: datetime, locale: str) -> str:

@@ -89,7 +89,7 @@ def test_a_canceled_one_with_an_open_invoice_says_that_it_may_be_collected(app: 
             text("update subscriptions set raw = raw || '{\"cancel_at_period_end\": true}' where id = :id"),
             {"id": stage.shapes["past_due"][1]},
         )
-    assert "an open invoice may still be collected" in guest(app, stage, "past_due").look().page
+    assert "Only an open invoice" in guest(app, stage, "past_due").look().page
 
 
 def test_every_subscription_of_the_customer_is_listed(app: Flask, stage: make.Stage) -> None:
