@@ -91,6 +91,7 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # the logs hold letters, and these hold links
         try:
             self._exits.enter_context(self.supervisor)
             self._start()

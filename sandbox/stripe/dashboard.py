@@ -30,6 +30,7 @@ _STATUSES = {
 # Who an object is, and what all the rest stands on.
 _FIXED = ("id", "object", "livemode")
 _NEVER_NULL = ("billing_cycle_anchor", "collection_method", "created", "currency", "customer", "start_date", "status")
+_MOST = 10**12
 _NUMBERS = re.compile(r"_(at|attempt|by|due|end|months|off|redemptions|start)$")
 
 
@@ -118,14 +119,16 @@ def _check(world: World, target: Obj, key: str, value: Any, name: str) -> None:
 def _fits(old: Any, key: str, value: Any) -> bool:
     """Whether it is of the old value's kind. Lists of objects have the API's own names only."""
     if value is None:
-        return not isinstance(old, dict | list) and key not in _NEVER_NULL
+        return not isinstance(old, dict | list | bool) and key not in _NEVER_NULL
     if isinstance(old, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in [*old, *value])
     if old is None or (isinstance(old, int | float) and not isinstance(old, bool)):
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        is_whole = (
+            isinstance(value, int) and not isinstance(value, bool) and (0 <= value <= _MOST or (key == "balance" and -_MOST <= value < 0))
+        )
         if isinstance(old, float) or key.endswith("percent_off"):
             return is_whole or isinstance(value, float)
-        return is_whole if old is not None or _NUMBERS.search(key) else isinstance(value, str | int)
+        return is_whole if old is not None or _NUMBERS.search(key) else is_whole or isinstance(value, str | bool)
     return type(value) is type(old)
 
 

@@ -80,6 +80,7 @@ def test_a_server_that_cannot_be_reached_is_refused_in_one_sentence(tmp_path: Pa
     assert done.stderr.startswith(f"\n{name}")
     assert len(done.stderr.splitlines()) == 2
     assert "hidden" not in done.stderr
+    assert (tmp_path / "demo").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "http://x", "redis://127.0.0.1:x"])
@@ -150,3 +151,15 @@ def test_an_embedded_server_that_ended_is_named(tmp_path: Path) -> None:
         server.wait(10)
     with pytest.raises(stage.ServerLost, match=r"PostgreSQL \(process \d+\) has ended"):
         place.check_servers()
+
+
+def test_the_shops_secret_is_for_its_owner_only_and_gone_with_the_shop(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    place = stage.Stage(stage.free_ports(), tmp_path, lambda _name, _line: None)
+    place.environ = dict(os.environ)
+    told = {"base_url": "http://x", "shop_url": place.shop_url, "workspace": "w", "embed_secret": "hf_embed_test_x", "customers": []}
+    with place.supervisor:
+        place.start_shop(told)
+        assert (tmp_path / "shop.json").stat().st_mode & 0o777 == 0o600
+        place.__exit__()
+        assert not (tmp_path / "shop.json").exists()
