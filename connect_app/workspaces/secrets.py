@@ -106,7 +106,8 @@ def rotate(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, no
 
 
 def revoke(session: Session, workspace_id: str, secret_id: str, *, now: datetime, by: str) -> None:
-    """End a secret at once. Raises NotFound for an id that is not there."""
+    """End a secret at once; where that leaves only one that was being rotated out, it stays. Raises NotFound for an id that is not there."""
+    _one_at_a_time(session, workspace_id)
     gone = session.execute(
         delete(EmbedSecret)
         .where(EmbedSecret.workspace_id == workspace_id, EmbedSecret.id == secret_id)
@@ -114,6 +115,9 @@ def revoke(session: Session, workspace_id: str, secret_id: str, *, now: datetime
     ).first()
     if gone is None:
         raise NotFound(code="not_found", message="There is no such secret.")
+    working = _working(session, workspace_id, Mode(gone.mode), now)
+    if len(working) == 1:
+        session.execute(update(EmbedSecret).where(EmbedSecret.id.in_(working)).values(expires_at=None))
     details = {"mode": gone.mode, "last4": gone.last4}
     audit.record(session, workspace_id, actor=by, verb="embed_secret.revoked", at=now, target=secret_id, details=details)
 

@@ -171,6 +171,29 @@ def test_a_revoked_secret_ends_at_once_and_a_new_one_can_be_minted(rt: Runtime) 
     assert new.value not in repr(new)
 
 
+def test_revoking_the_new_secret_of_a_rotation_keeps_the_older_one_for_good(rt: Runtime) -> None:
+    workspace_id = opened(rt).place.id
+    [old] = verifying(rt, workspace_id)
+    with rt.transaction(workspace_id) as session:
+        new = secrets.rotate(session, workspace_id, Mode.TEST, ring=rt.ring, now=rt.now(), by="usr_1").id
+
+    with rt.transaction(workspace_id) as session:
+        secrets.revoke(session, workspace_id, new, now=rt.now(), by="usr_1")
+
+    assert verifying(rt, workspace_id, timedelta(days=30)) == [old]
+
+
+def test_revoking_a_secret_brings_back_none_that_has_ended(rt: Runtime) -> None:
+    workspace_id = opened(rt).place.id
+    with rt.transaction(workspace_id) as session:
+        new = secrets.rotate(session, workspace_id, Mode.TEST, ring=rt.ring, now=rt.now(), by="usr_1").id
+
+    with rt.transaction(workspace_id) as session:
+        secrets.revoke(session, workspace_id, new, now=rt.now() + timedelta(hours=25), by="usr_1")
+
+    assert verifying(rt, workspace_id, timedelta(hours=25)) == []
+
+
 def test_another_workspaces_secret_is_not_there(rt: Runtime) -> None:
     mine, theirs = opened(rt).place.id, opened(rt, account("acct_2", "Beta")).place.id
     with rt.transaction(theirs) as session:
