@@ -1,7 +1,10 @@
 """What the operator's machines ask: alive, ready and for what reason not, and the numbers."""
 
 import hmac
+import time
+from concurrent.futures import Future
 from ipaddress import ip_address
+from threading import Lock, Thread
 
 from flask import Blueprint, Response, jsonify, request
 from redis.exceptions import RedisError
@@ -15,6 +18,12 @@ blueprint = Blueprint("health", __name__)
 
 # Work that has waited longer than this has no worker that does it.
 LAGGING_SECONDS = 60.0
+# How long the database may take, in seconds.
+PATIENCE = 3.0
+
+# A queue, its rows due, and the seconds for which the oldest has waited.
+Lag = tuple[str, int, float]
+_looking = Lock()
 
 
 @blueprint.get("/healthz")
@@ -27,14 +36,13 @@ def healthz() -> Response:
 def readyz() -> Response:
     """200 when database, migrations and Redis are as they should be, else 503; `reasons` has a sentence for each that is not."""
     rt = runtime.current()
-    reasons = _database(rt)
+    reasons, lags = _look(rt)
     queues: dict[str, dict[str, float]] = {}
     warnings: list[str] = []
-    if not reasons:
-        for queue, due, oldest in metrics.queue_lag(rt):
-            queues[queue] = {"due": due, "oldest_due_seconds": round(oldest, 1)}
-            if oldest > LAGGING_SECONDS:
-                warnings.append(f"queue {queue}: {due} due, the oldest for {oldest:.0f} s; is its worker running?")
+    for queue, due, oldest in lags:
+        queues[queue] = {"due": due, "oldest_due_seconds": round(oldest, 1)}
+        if oldest > LAGGING_SECONDS:
+            warnings.append(f"queue {queue}: {due} due, the oldest for {oldest:.0f} s; is its worker running?")
     try:
         rt.redis.ping()
     except RedisError as error:
@@ -46,16 +54,42 @@ def readyz() -> Response:
     return response
 
 
-def _database(rt: Runtime) -> list[str]:
+def _look(rt: Runtime) -> tuple[list[str], list[Lag]]:
+    """What is wrong with the database, and its queues' lags, within PATIENCE seconds: one that has frozen never says so itself.
+
+    One look at a time, so that looks which never end do not use up the process's connections.
+    """
+    until = time.monotonic() + PATIENCE
+    frozen: tuple[list[str], list[Lag]] = ([f"database: does not answer within {PATIENCE:.0f} seconds"], [])
+    if not _looking.acquire(timeout=PATIENCE):
+        return frozen
+    seen: Future[tuple[list[str], list[Lag]]] = Future()
+
+    def look() -> None:
+        try:
+            seen.set_result(_database(rt))
+        except BaseException as error:
+            seen.set_exception(error)
+        finally:
+            _looking.release()
+
+    Thread(target=look, name="readyz", daemon=True).start()
+    try:
+        return seen.result(timeout=max(0.0, until - time.monotonic()))
+    except TimeoutError:
+        return frozen
+
+
+def _database(rt: Runtime) -> tuple[list[str], list[Lag]]:
     try:
         rt.check_role()
         if not migrations.is_current(rt.engine):
-            return ["migrations: the schema is not the one this code knows; run `holdfast upgrade`"]
+            return ["migrations: the schema is not the one this code knows; run `holdfast upgrade`"], []
+        return [], metrics.queue_lag(rt)
     except RoleTooStrong as error:
-        return [f"database: {error}"]
+        return [f"database: {error}"], []
     except SQLAlchemyError as error:
-        return [f"database: cannot be reached ({type(error).__name__})"]
-    return []
+        return [f"database: cannot be reached ({type(error).__name__})"], []
 
 
 @blueprint.get("/metrics")

@@ -1,12 +1,15 @@
 """What the operator's machines are told: alive, ready or why not, and the numbers to whom they belong."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 
-from connect_app import app, config, runtime
+from connect_app import app, config, migrations, runtime
 from connect_app.runtime import Runtime
 from jobs import queues
 from sandbox import embedded
@@ -66,6 +69,29 @@ def test_an_older_schema_or_a_role_that_sees_too_much_is_not_ready(rt: Runtime, 
         assert web.test_client().get("/readyz").json["reasons"][0].startswith("migrations:")
     for web in another(rt, DATABASE_URL=postgres.url("empty", "postgres")):
         assert "superuser" in web.test_client().get("/readyz").json["reasons"][0]
+
+
+def test_a_database_that_has_frozen_is_told_within_seconds(rt: Runtime, postgres: embedded.Postgres) -> None:
+    url = postgres.create_database("frozen")
+    for web in another(rt, DATABASE_URL=url):
+        migrations.upgrade(runtime.current().engine)
+        assert web.test_client().get("/readyz").status_code == 200
+        with postgres.admin() as connection:
+            backends = [int(str(pid)) for (pid,) in connection.execute("select pid from pg_stat_activity where datname = 'frozen'")]
+        assert backends
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                began = time.monotonic()
+                answer = web.test_client().get("/readyz")
+                assert time.monotonic() - began < 5
+                assert answer.status_code == 503
+                assert answer.json["reasons"] == ["database: does not answer within 3 seconds"]
+        finally:
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+        assert web.test_client().get("/readyz").status_code == 200
 
 
 def test_the_numbers_are_for_this_machine_only(web: Flask) -> None:
