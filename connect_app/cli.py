@@ -1,16 +1,17 @@
-"""`holdfast …`: what an operator does from a shell; Flask's own command line under our name."""
+"""`holdfast …`: what an operator does from a shell."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
-from flask import Flask
-from flask.cli import FlaskGroup
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from connect_app import app, config, migrations, runtime, workspaces
+from connect_app import config, migrations, runtime, workspaces
 from connect_app.runtime import Runtime
 
 DEMO = Path(__file__).resolve().parent.parent / "var" / "demo"
@@ -27,21 +28,32 @@ def _environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def _open() -> Runtime:
+@contextmanager
+def _opened() -> Iterator[Runtime]:
+    """A runtime for one command; whatever keeps us from the database is said in a sentence and ends the process."""
     _environment()
     try:
-        return runtime.open_runtime(config.load())
+        rt = runtime.open_runtime(config.load())
     except config.SettingsRefused as refusal:
-        click.echo(str(refusal), err=True)
-        sys.exit(2)
+        _end(2, str(refusal))
+    except (ArgumentError, ValueError):
+        _end(2, "DATABASE_URL or REDIS_URL is not a URL that can be read; is the port a number?")
+    try:
+        yield rt
+    except OperationalError:
+        _end(1, "DATABASE_URL: the database cannot be reached, or does not let us in")
+    except ProgrammingError:
+        _end(1, "DATABASE_URL: the database's schema is not the one this code knows; run `holdfast upgrade`")
+    finally:
+        rt.close()
 
 
-def _app() -> Flask:
-    rt = _open()
-    return app.create_app(rt.settings, rt)
+def _end(code: int, words: str) -> NoReturn:
+    click.echo(words, err=True)
+    sys.exit(code)
 
 
-@click.group(cls=FlaskGroup, create_app=_app, add_default_commands=False, add_version_option=False, load_dotenv=False, set_debug_flag=False)
+@click.group()
 def main() -> None:
     """Holdfast: a self-hosted retention server for subscription businesses on Stripe."""
 
@@ -49,30 +61,32 @@ def main() -> None:
 @main.command()
 def upgrade() -> None:
     """Bring the database's schema up to this code. Safe to run at every start, from several machines at once."""
-    rt = _open()
-    migrations.upgrade(rt.engine)
+    with _opened() as rt:
+        migrations.upgrade(rt.engine)
     click.echo("The schema is up to date.")
-    rt.close()
 
 
 @main.command("admin-link")
 @click.option("--workspace", "slug", help="Slug of the workspace; may be left out where there is only one.")
 def admin_link(slug: str | None) -> None:
     """Print a link that signs in to a workspace's dashboard as its operator: good once, within a day."""
-    rt = _open()
-    try:
-        click.echo(workspaces.admin_link(rt, slug))
-    except LookupError as problem:
-        click.echo(str(problem.args[0]), err=True)
-        sys.exit(1)
-    finally:
-        rt.close()
+    with _opened() as rt:
+        try:
+            click.echo(workspaces.admin_link(rt, slug))
+        except LookupError as problem:
+            _end(1, str(problem.args[0]))
 
 
 @main.command()
 def doctor() -> None:
     """Look at everything Holdfast stands on and say, line by line, what is right and what to mend."""
-    rt = _open()
+    with _opened() as rt:
+        problems = _examine(rt)
+    sys.exit(1 if problems else 0)
+
+
+def _examine(rt: Runtime) -> int:
+    """Say how each thing stands; gives how many have to be mended."""
     problems = 0
 
     def line(is_right: bool, what: str, mend: str = "") -> None:
@@ -99,6 +113,8 @@ def doctor() -> None:
         secrets = rt.settings.webhook_secrets(mode)
         line(bool(secrets), f"a {mode} webhook secret is set", f"set STRIPE_{mode.upper()}_WEBHOOK_SECRETS")
     line(bool(rt.settings.holdfast_base_url), "HOLDFAST_BASE_URL is set", "links would lead to 127.0.0.1")
-    line(bool(rt.settings.smtp_url.get_secret_value()), "SMTP_URL is set", "letters are printed to the console instead of sent")
-    rt.close()
-    sys.exit(1 if problems else 0)
+    if rt.settings.smtp_url.get_secret_value():
+        line(True, "SMTP_URL is set")
+    else:
+        click.echo("note  SMTP_URL is not set: letters are printed to the console instead of sent")
+    return problems

@@ -47,6 +47,41 @@ def test_upgrade_makes_the_schema_and_may_be_run_again(rt: Runtime, postgres: em
     assert "ok    schema is the one this code knows" in doctor.stdout
 
 
+@pytest.mark.parametrize("words", [["--help"], ["doctor", "--help"], ["upgrade", "--help"]])
+def test_help_needs_no_environment(words: list[str]) -> None:
+    done = run([*CLI, *words], {})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage:")
+    assert "--env-file" not in done.stdout
+    assert "is not set" not in done.stderr
+
+
+def test_a_word_that_is_no_command_is_said_to_be_none() -> None:
+    done = run([*CLI, "nonsense"], {})
+    assert done.returncode == 2
+    assert "No such command 'nonsense'" in done.stderr
+    assert "is not set" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://nobody@127.0.0.1:port/none"])
+@pytest.mark.parametrize("command", ["upgrade", "admin-link", "doctor"])
+def test_a_database_that_is_away_is_told_in_a_sentence(rt: Runtime, command: str, url: str) -> None:
+    done = run([*CLI, command], {**make.environ(), "DATABASE_URL": url, "REDIS_URL": rt.settings.redis_url})
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    [line] = [line for line in (done.stdout + done.stderr).splitlines() if "database" in line.lower()]
+    assert len(line) < 200
+
+
+def test_letters_to_the_console_are_advice_and_no_failure(rt: Runtime) -> None:
+    environ = {**make.environ(), "DATABASE_URL": rt.settings.database_url.replace("+psycopg", ""), "REDIS_URL": rt.settings.redis_url}
+    environ |= {"STRIPE_TEST_SECRET_KEY": "sk_test_1", "STRIPE_TEST_CLIENT_ID": "ca_1", "STRIPE_TEST_WEBHOOK_SECRETS": "whsec_1"}
+    done = run([*CLI, "doctor"], {**environ, "HOLDFAST_BASE_URL": "https://holdfast.example"})
+    assert "SMTP_URL" in done.stdout
+    assert "MEND" not in done.stdout
+    assert done.returncode == 0
+
+
 def test_an_admin_link_needs_a_workspace_to_lead_to(rt: Runtime) -> None:
     environ = {**make.environ(), "DATABASE_URL": rt.settings.database_url.replace("+psycopg", ""), "REDIS_URL": rt.settings.redis_url}
     done = run([*CLI, "admin-link"], environ)
