@@ -106,7 +106,7 @@ def rotate(session: Session, workspace_id: str, mode: Mode, *, ring: KeyRing, no
 
 
 def revoke(session: Session, workspace_id: str, secret_id: str, *, now: datetime, by: str) -> None:
-    """End a secret at once; where that leaves only one that was being rotated out, it stays. Raises NotFound for an id that is not there."""
+    """End a secret at once; if only one that was being rotated out is left, that one stays. Raises NotFound for an id that is not there."""
     _one_at_a_time(session, workspace_id)
     gone = session.execute(
         delete(EmbedSecret)
