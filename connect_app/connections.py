@@ -20,6 +20,11 @@ def of_mode(session: Session, workspace_id: str, mode: str) -> Connection | None
     return session.execute(select(Connection).where(Connection.workspace_id == workspace_id, Connection.mode == mode)).scalar_one_or_none()
 
 
+def every(session: Session, workspace_id: str) -> list[Connection]:
+    """The workspace's connections, connected or not: at most one for each mode."""
+    return list(session.execute(select(Connection).where(Connection.workspace_id == workspace_id)).scalars())
+
+
 def locate(session: Session, account: str, mode: str) -> AccountLookup | None:
     """Which workspace an account's events belong to: None while it is connected to none. Needs no tenant."""
     home = remembered(session, account, mode)

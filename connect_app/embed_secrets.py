@@ -7,7 +7,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from connect_app.crypto import KeyRing, SealBroken
-from connect_app.models import EmbedSecret
+from connect_app.models import EmbedSecret, Workspace
 
 log = structlog.get_logger()
 
@@ -22,6 +22,11 @@ def seal(ring: KeyRing, *, row_id: str, workspace_id: str, secret: str) -> bytes
 def open(ring: KeyRing, row: EmbedSecret) -> str:
     """The secret itself; raises SealBroken when the record was moved here from another row or workspace."""
     return ring.open(row.sealed, table=_TABLE, row=row.id, workspace=row.workspace_id, purpose=_PURPOSE)
+
+
+def workspace_of(session: Session, slug: str) -> str | None:
+    """The workspace whose secrets a hand-off with this slug should be signed with; needs no tenant."""
+    return session.execute(select(Workspace.id).where(Workspace.slug == slug)).scalar_one_or_none()
 
 
 def verifying(session: Session, workspace_id: str, now: datetime, ring: KeyRing) -> list[tuple[str, str]]:

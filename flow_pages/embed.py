@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, g, jsonify, request
 from flask_limiter.util import get_remote_address
-from sqlalchemy import select
 
 from connect_app import connections, db, embed_secrets, limits, preferences, runtime
 from connect_app.errors import Forbidden, InvalidRequest
-from connect_app.models import Workspace
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from flow_pages import handoff, links, portals, sessions, visits
@@ -105,7 +103,7 @@ def _bundle(*, has_subscription: bool) -> Bundle:
 def _verified(rt: Runtime, bundle: Bundle) -> tuple[str, str]:
     """(workspace, mode) of the secret that signed this bundle. Raises NotAuthenticated."""
     with rt.transaction() as session:
-        workspace_id = session.execute(select(Workspace.id).where(Workspace.slug == bundle.workspace)).scalar_one_or_none() or _NOBODY
+        workspace_id = embed_secrets.workspace_of(session, bundle.workspace) or _NOBODY
         db.tenant(session, workspace_id)
         secrets = embed_secrets.verifying(session, workspace_id, rt.now(), rt.ring)
     modes = [mode for mode, secret in secrets or _decoys(rt) if handoff.is_signed(bundle, secret)]

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, request
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from connect_app import connections, limits, preferences, runtime
 from connect_app.errors import Gone, NotFound
-from connect_app.models import Connection, Customer, PortalLink, Workspace
+from connect_app.models import Connection, PortalLink
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import cards, customers, links, outcome, sessions, shapes, spoken, theme, views, visits
+from flow_pages import cards, customers, links, outcome, portals, sessions, shapes, spoken, theme, views, visits
 from flow_pages.shapes import Shape
 from jobs import actions
 from webhooks import mirror
@@ -191,25 +190,20 @@ def _guest(session: Session, rt: Runtime, token: str) -> Guest:
     """Raises NotFound for a link that was never ours, Gone for one that is over, and for a customer that Stripe has deleted."""
     parsed = links.parse(token, "plk_")
     visits.locate(session, parsed.row_id)
-    found = session.execute(
-        select(PortalLink, Workspace.name, Customer.is_deleted)
-        .join(Workspace, Workspace.id == PortalLink.workspace_id)
-        .outerjoin(Customer, (Customer.connection_id == PortalLink.connection_id) & (Customer.id == PortalLink.customer))
-        .where(PortalLink.id == parsed.row_id)
-    ).first()
+    found = portals.find(session, parsed.row_id)
     if found is None:
         raise links.unknown()
-    link: PortalLink = found.PortalLink
+    link = found.link
     links.check(rt, parsed, links.PORTAL, link.epoch)
     settings = preferences.read(session, link.workspace_id)
-    theme.enter(found.name, settings)
+    theme.enter(found.business, settings)
     if link.revoked_at is not None or rt.now() >= link.expires_at:
         raise links.over()
-    if found.is_deleted:
+    if found.is_customer_gone:
         raise Gone(code="customer_gone", message=f"This account no longer exists. If that is a surprise, please contact {g.flow_business}.")
-    theme.enter(found.name, settings, links.portal_path(rt, link))
+    theme.enter(found.business, settings, links.portal_path(rt, link))
     connection = connections.of_mode(session, link.workspace_id, link.mode)
-    return Guest(link=link, business=found.name, preferences=settings, connection=connection)
+    return Guest(link=link, business=found.business, preferences=settings, connection=connection)
 
 
 def _subscriptions(session: Session, guest: Guest) -> list[objects.Subscription]:

@@ -1,15 +1,36 @@
 """Portal links: one for each customer and mode, the same for 90 days, revocable at once."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, or_, update
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from connect_app import ids
-from connect_app.models import LinkLookup, PortalLink
+from connect_app.models import Customer, LinkLookup, PortalLink, Workspace
 
 LINK_LASTS = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A link as it is kept, whose it is, and whether Stripe has deleted the customer meanwhile."""
+
+    link: PortalLink
+    business: str
+    is_customer_gone: bool
+
+
+def find(session: Session, link_id: str) -> Kept | None:
+    """A link of the transaction's workspace, in whatever state."""
+    found = session.execute(
+        select(PortalLink, Workspace.name, Customer.is_deleted)
+        .join(Workspace, Workspace.id == PortalLink.workspace_id)
+        .outerjoin(Customer, (Customer.connection_id == PortalLink.connection_id) & (Customer.id == PortalLink.customer))
+        .where(PortalLink.id == link_id)
+    ).first()
+    return None if found is None else Kept(link=found.PortalLink, business=found.name, is_customer_gone=bool(found.is_deleted))
 
 
 def mint(session: Session, workspace_id: str, *, mode: str, customer: str, connection_id: str | None, now: datetime) -> PortalLink:

@@ -198,3 +198,43 @@ def test_committed_files_name_no_machine() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
+
+
+def _is_view(path: Path) -> bool:
+    """Whether the module answers requests: it makes a blueprint, or is among an area's views."""
+    if "sandbox" in path.relative_to(ROOT).parts:
+        return False
+    return "views" in (*path.parts, path.stem) or any(
+        isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Blueprint") for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def _sql(path: Path) -> list[str]:
+    """What of SQL a module has: SQLAlchemy's words for statements, and models used for more than saying what a row is."""
+    tree = ast.parse(path.read_text())
+    words = {"select", "insert", "update", "delete", "text", "func", "exists", "union", "union_all", "literal", "and_", "or_"}
+    tables: set[str] = set()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names if name.name.partition(".")[0] == "sqlalchemy"]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sqlalchemy":
+            found += [f"{node.module}.{name.name}" for name in node.names if name.name in words]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connect_app.models"):
+            tables |= {name.asname or name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "connect_app":
+            tables |= {name.asname or name.name for name in node.names if name.name == "models"}
+    notes = {id(part) for node in ast.walk(tree) for note in _annotations(node) for part in ast.walk(note)}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in tables and id(node) not in notes}
+    return found + sorted(f"connect_app.models: {name}" for name in used)
+
+
+def _annotations(node: ast.AST) -> Iterator[ast.AST]:
+    for note in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        if isinstance(note, ast.AST):
+            yield note
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if _is_view(path)], ids=_name)
+def test_a_module_of_views_asks_verbs_and_no_tables(path: Path) -> None:
+    assert _sql(path) == [], "a query is a verb of the package whose tables it reads"

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 from flask import Blueprint, g, render_template, request
 from flask import session as cookie
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
-from connect_app import policy, runtime
+from connect_app import connections, policy, runtime
+from connect_app.admin import waiting
 from connect_app.errors import InvalidRequest, NotFound
-from connect_app.models import Action, Connection
+from connect_app.models import Connection
 from connect_app.modes import Mode
 from connect_app.workspaces import access
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin/<workspace>")
 
-_WAITING = ("requested", "manual")
 # What no text of the database can hold: NUL, and half a surrogate pair.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -66,9 +64,9 @@ def enter() -> None:
         if _UNSTORABLE.search(name + value):
             raise InvalidRequest(code="invalid_request", message="A field holds characters that cannot be kept.")
     with runtime.current().transaction(who.workspace.id) as session:
-        connections = {row.mode: row for row in _connections(session, who.workspace.id)}
-        waiting = _waiting(session, who.workspace.id)
-    g.desk = Desk(member=who, mode=_mode(who.workspace.id, connections), connections=connections, waiting=waiting)
+        kept = {row.mode: row for row in connections.every(session, who.workspace.id)}
+        counts = waiting.counts(session, who.workspace.id)
+    g.desk = Desk(member=who, mode=_mode(who.workspace.id, kept), connections=kept, waiting=counts)
 
 
 def here() -> Desk:
@@ -100,28 +98,15 @@ def page(template: str, nav: str, **content: object) -> str:
     )
 
 
-def _mode(workspace_id: str, connections: Mapping[str, Connection]) -> Mode:
+def _mode(workspace_id: str, kept: Mapping[str, Connection]) -> Mode:
     """The mode that the address names or this browser chose, where there is one; else the one that earns money."""
-    if (named := request.args.get("mode")) in connections:
+    if (named := request.args.get("mode")) in kept:
         cookie[_key(workspace_id)] = named
     wanted = cookie.get(_key(workspace_id))
-    if isinstance(wanted, str) and wanted in connections:
+    if isinstance(wanted, str) and wanted in kept:
         return Mode(wanted)
-    return Mode.LIVE if Mode.LIVE in connections else Mode.TEST
+    return Mode.LIVE if Mode.LIVE in kept else Mode.TEST
 
 
 def _key(workspace_id: str) -> str:
     return f"mode:{workspace_id}"
-
-
-def _connections(session: Session, workspace_id: str) -> list[Connection]:
-    return list(session.execute(select(Connection).where(Connection.workspace_id == workspace_id)).scalars())
-
-
-def _waiting(session: Session, workspace_id: str) -> dict[str, int]:
-    rows = session.execute(
-        select(Action.mode, func.count().label("waiting"))
-        .where(Action.workspace_id == workspace_id, Action.state.in_(_WAITING))
-        .group_by(Action.mode)
-    )
-    return {row.mode: row.waiting for row in rows}
