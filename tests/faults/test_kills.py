@@ -76,6 +76,7 @@ def campaign(
     edits: tuple[stage.Edit, ...] = (),
     faults: Mapping[str, float] = FAULTS,
     verbs: tuple[str, ...] = ("accept", "cancel"),
+    is_deadly: bool = True,
     seed: int = 7,
 ) -> Verdict:
     """Let `people` choose within `seconds` of kills, flushes and faults; then peace, and up to 120 s to settle."""
@@ -100,7 +101,8 @@ def campaign(
                 chosen = [pool.submit(one, number) for number in range(people)]
                 while time.monotonic() - began < seconds or not all(future.done() for future in chosen):
                     time.sleep(1)
-                    crew.kill_one(chance)
+                    if is_deadly:
+                        crew.kill_one(chance)
                     if int(time.monotonic() - began) in (int(seconds / 3), int(seconds * 2 / 3)):
                         place.redis.flushall()
                     _ring_twice(place)
@@ -165,7 +167,9 @@ def test_the_campaign_catches_a_missing_idempotency_key(tmp_path: Path) -> None:
 
 
 def test_the_campaign_catches_a_missing_lease(tmp_path: Path) -> None:
-    assert campaign(tmp_path, people=60, seconds=15, edits=(NO_LEASE,)).overlaps
+    # Few customers and a slow Stripe: a second bell for an action in hand is heard by a worker that has nothing else to do.
+    verdict = campaign(tmp_path, people=8, seconds=12, edits=(NO_LEASE,), faults={"slow": 1.0}, is_deadly=False)
+    assert verdict.overlaps, verdict
 
 
 def frozen_past_its_lease(tmp_path: Path, edits: tuple[stage.Edit, ...] = ()) -> tuple[Any, Any, stage.Crew]:
