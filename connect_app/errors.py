@@ -65,13 +65,6 @@ class Gone(Problem):
     type = "invalid_request_error"
 
 
-class TooMany(Problem):
-    """Asked too often (429)."""
-
-    status = 429
-    type = "rate_limit_error"
-
-
 class Unavailable(Problem):
     """Something we stand on is away; nothing was changed (503)."""
 

@@ -2,16 +2,6 @@
 
 import secrets
 import time
-from typing import NewType
-
-WorkspaceId = NewType("WorkspaceId", str)
-UserId = NewType("UserId", str)
-ConnectionId = NewType("ConnectionId", str)
-FlowId = NewType("FlowId", str)
-VersionId = NewType("VersionId", str)
-SessionId = NewType("SessionId", str)
-ChoiceId = NewType("ChoiceId", str)
-ActionId = NewType("ActionId", str)
 
 # Crockford's base 32 keeps the order of the bytes it spells, and leaves out the letters people misread.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

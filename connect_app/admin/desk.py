@@ -8,11 +8,11 @@ from flask import Blueprint, g, render_template, request
 from flask import session as cookie
 
 from connect_app import connections, policy, runtime
-from connect_app.admin import waiting
 from connect_app.errors import InvalidRequest, NotFound
 from connect_app.models import Connection
 from connect_app.modes import Mode
 from connect_app.workspaces import access
+from jobs import actions
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin/<workspace>")
 
@@ -65,7 +65,7 @@ def enter() -> None:
             raise InvalidRequest(code="invalid_request", message="A field holds characters that cannot be kept.")
     with runtime.current().transaction(who.workspace.id) as session:
         kept = {row.mode: row for row in connections.every(session, who.workspace.id)}
-        counts = waiting.counts(session, who.workspace.id)
+        counts = actions.waiting_counts(session, who.workspace.id)
     g.desk = Desk(member=who, mode=_mode(who.workspace.id, kept), connections=kept, waiting=counts)
 
 

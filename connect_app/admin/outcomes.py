@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from connect_app.models import Action, Choice, FlowSession, Outcome
-
-# Within which time of the hand-off a link must have been opened first.
-FIRST_OPENED_WITHIN = timedelta(minutes=30)
+from flow_pages import visits
 
 # Key -> (how a badge shows it, its name, what it means). In the order in which they are told.
 WORDS = {
@@ -69,7 +67,9 @@ def outcome(now: datetime) -> ColumnElement[str]:
 
 def state(now: datetime) -> ColumnElement[str]:
     """The session's state: `open`, `chosen`, `settled` (every action verified or failed) or `expired`."""
-    is_over = or_(FlowSession.expires_at <= now, FlowSession.shown_at.is_(None) & (FlowSession.minted_at <= now - FIRST_OPENED_WITHIN))
+    is_over = or_(
+        FlowSession.expires_at <= now, FlowSession.shown_at.is_(None) & (FlowSession.minted_at <= now - visits.FIRST_OPENED_WITHIN)
+    )
     unsettled = _has_action("requested", "manual", "queued", "prechecked", "applied")
     return case(
         ((FlowSession.state == "chosen") & unsettled, "chosen"),

@@ -23,7 +23,6 @@ _VERBS = {
 }
 _ACTIONS = {
     "action.queued": ("clock", "waiting", "Queued: {verb}"),
-    "action.prechecked": ("search", "neutral", "Planned: {verb}"),
     "action.applied": ("bolt", "waiting", "Stripe accepted: {verb}"),
     "action.requested": ("alert", "attention", "Left to your team: {verb}"),
     "action.verified": ("check-circle", "ok", "Read back from Stripe as planned: {verb}"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app.admin import stripe_links, timeline
@@ -76,13 +76,3 @@ def _task(row: Action, name: str | None, now: datetime) -> Task:
         link=stripe_links.subscription(row.mode, row.subscription),
         stripe_request_id=row.stripe_request_id,
     )
-
-
-def counts(session: Session, workspace_id: str) -> dict[str, int]:
-    """How many actions wait for a person, by mode."""
-    rows = session.execute(
-        select(Action.mode, func.count().label("waiting"))
-        .where(Action.workspace_id == workspace_id, Action.state.in_(("requested", "manual")))
-        .group_by(Action.mode)
-    )
-    return {row.mode: row.waiting for row in rows}

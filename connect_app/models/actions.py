@@ -12,9 +12,9 @@ class Action(Tenant, Base):
     """One change to one subscription on Stripe, `act_…`.
 
     `verb` is `discount`, `cancel`, `undo_cancel` or `payment_method`. `intent` is frozen when it is asked for (terms, absolute
-    times); `call` is planned after the precheck read and persisted before the first write: `{generation, key, operation, target,
-    params, planned_at, before}`, `before` being the subscription it was planned on. `code` says in a word why it is manual or failed;
-    `message` says it for people.
+    times); `call` is planned after the precheck read and persisted before the first write: `{generation, key, request, planned_at,
+    before}`, `request` being a stripe_gateway Call as it writes itself down, `before` the subscription it was planned on. `code` says
+    in a word why it is manual or failed; `message` says it for people.
     """
 
     __tablename__ = "actions"
@@ -34,7 +34,6 @@ class Action(Tenant, Base):
     code: Mapped[str | None]
     message: Mapped[str | None]
     stripe_request_id: Mapped[str | None]
-    result: Mapped[Json | None]
     due_on: Mapped[datetime | None]
     asked_at: Mapped[datetime]
     changed_at: Mapped[datetime]

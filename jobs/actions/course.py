@@ -165,9 +165,7 @@ class _Course(Turn):
         kept = {
             "generation": generation,
             "key": f"hf:{self.action.workspace_id}:{self.action.id}:{generation}",
-            "operation": call.method,
-            "target": call.target,
-            "params": dict(call.params),
+            "request": call.to_json(),
             "planned_at": now.isoformat(),
             "before": dict(read.value.raw),
         }

@@ -148,11 +148,14 @@ def waiting(session: Session, workspace_id: str, mode: str) -> list[Action]:
     return list(session.execute(rows.order_by(Action.due_on.asc().nulls_last(), Action.asked_at).limit(500)).scalars())
 
 
-def waiting_count(session: Session, workspace_id: str) -> int:
-    """How many actions need a person, in both modes."""
-    return session.execute(
-        select(func.count()).select_from(Action).where(Action.workspace_id == workspace_id, Action.state.in_(WAITING))
-    ).scalar_one()
+def waiting_counts(session: Session, workspace_id: str) -> dict[str, int]:
+    """How many actions wait for a person, by mode; a mode with none is left out."""
+    rows = session.execute(
+        select(Action.mode, func.count().label("waiting"))
+        .where(Action.workspace_id == workspace_id, Action.state.in_(WAITING))
+        .group_by(Action.mode)
+    )
+    return {row.mode: row.waiting for row in rows}
 
 
 def move(session: Session, action: Action, state: str, now: datetime, **values: object) -> Action:

@@ -35,7 +35,7 @@ def wish(action: Action) -> plans.Wish:
 def kept_call(action: Action) -> Call | None:
     """The call that was frozen for it, if one was."""
     call = action.call
-    return Call(method=call["operation"], target=call["target"], params=call["params"]) if call else None
+    return Call.from_json(call["request"]) if call else None
 
 
 def mirrored(session: Session, action: Action, read: Read[Subscription]) -> None:

@@ -476,7 +476,6 @@ def upgrade() -> None:
     sa.Column('code', sa.Text(), nullable=True),
     sa.Column('message', sa.Text(), nullable=True),
     sa.Column('stripe_request_id', sa.Text(), nullable=True),
-    sa.Column('result', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
     sa.Column('due_on', sa.DateTime(timezone=True), nullable=True),
     sa.Column('asked_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
