@@ -13,8 +13,10 @@ import pytest
 import requests
 from playwright.sync_api import BrowserContext, Page
 
-from connect_app import workspaces
+from connect_app import connections, workspaces
+from connect_app.modes import Mode
 from sandbox import demo, stage
+from webhooks import mirror
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 QUIET = [
@@ -91,7 +93,25 @@ class House:
         assert requests.post(f"{portal['url']}/card", data={"number": "4242424242424242"}, timeout=10).status_code == 200
         subscription = self.stripe("POST", "subscriptions", **{"customer": customer["id"], "items[0][price]": price["id"]})
         assert subscription["status"] == "active"
+        self.mirrored(subscription["id"], "active")
         return {"customer": customer["id"], "subscription": subscription["id"], "shape": "newcomer"}
+
+    def mirrored(self, subscription: str, status: str) -> None:
+        """Return once Stripe's news of it have been delivered and understood, so that no page is drawn from what was true before."""
+        rt = self.running.runtime()
+        try:
+            with rt.transaction() as session:
+                home = connections.locate(session, self.demo["account"], Mode.TEST)
+            assert home is not None
+            for _ in range(200):
+                with rt.transaction(home.workspace_id) as session:
+                    found = mirror.subscription(session, home.connection_id, subscription)
+                if found is not None and found.status == status:
+                    return
+                time.sleep(0.1)
+        finally:
+            rt.close()
+        pytest.fail(f"the mirror never showed {subscription} as {status}", pytrace=False)
 
     def hand_off(self, row: dict[str, str], **extra: str) -> str:
         """A signed hand-off, as a back end would make it -> the link."""
