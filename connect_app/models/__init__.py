@@ -1,11 +1,13 @@
 """The whole schema, one file per aggregate; each table has one writing package, named in docs/contract.md."""
 
 from connect_app.models.actions import Action, Attempt, Delivery, Outcome, Receipt
+from connect_app.models.alerts import Alert
 from connect_app.models.base import Base, Tenant
 from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.models.facts import SessionFact
+from connect_app.models.fields import Audience, CatalogueField, FieldMapping, FirstPurchase
 from connect_app.models.flows import Flow, FlowVersion
-from connect_app.models.mirror import Coupon, Customer, Invoice, Price, Product, Subscription
+from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.models.oauth import OauthState
 from connect_app.models.sessions import Answer, Choice, FlowSession, LinkLookup, PortalLink
 from connect_app.models.work import Work
@@ -25,16 +27,23 @@ from connect_app.models.workspaces import (
 __all__ = [
     "AccountLookup",
     "Action",
+    "Alert",
     "Answer",
     "Attempt",
+    "Audience",
     "AuditEntry",
     "Base",
+    "CatalogueField",
+    "Charge",
     "Choice",
     "Connection",
     "Coupon",
     "Customer",
     "Delivery",
+    "Discount",
     "EmbedSecret",
+    "FieldMapping",
+    "FirstPurchase",
     "Flow",
     "FlowSession",
     "FlowVersion",

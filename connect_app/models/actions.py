@@ -93,13 +93,21 @@ class Receipt(Tenant, Base):
 
 
 class Outcome(Tenant, Base):
-    """What became of a session, by the table in SPEC section 11; a session without a row is `open`."""
+    """What became of a session, by the table in SPEC section 11; a session without a row is `open`.
+
+    `how` is `offer`, `kept`, `abandoned` or `undone`; `door` is how a lost one left. The save interval ends at `interval_ends_at`.
+    `revenue` is what jobs.validation froze: its shape is stated there.
+    """
 
     __tablename__ = "outcomes"
     session_id: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str]
     how: Mapped[str | None]
     since: Mapped[datetime]
+    door: Mapped[str | None]
+    interval_ends_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
+    revenue: Mapped[Json | None]
     __table_args__ = (
         CheckConstraint("state IN ('open', 'canceled', 'watch', 'saved', 'paused', 'lost', 'unknown')", name="state"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),

@@ -6,7 +6,7 @@ Date header of the answer that brought the object. No foreign keys between mirro
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, literal_column
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.schema import SchemaItem
 
@@ -34,6 +34,20 @@ class Customer(_Mirrored, Base):
     name: Mapped[str | None]
     created_at: Mapped[datetime | None]
     default_payment_method: Mapped[str | None]
+    indexes = (
+        Index(
+            "ix_customers_connection_id_email",
+            "connection_id",
+            literal_column("lower(email)").label("email_prefix"),
+            postgresql_ops={"email_prefix": "text_pattern_ops"},
+        ),
+        Index(
+            "ix_customers_connection_id_name",
+            "connection_id",
+            literal_column("lower(name)").label("name_prefix"),
+            postgresql_ops={"name_prefix": "text_pattern_ops"},
+        ),
+    )
 
 
 class Subscription(_Mirrored, Base):
@@ -86,4 +100,38 @@ class Invoice(_Mirrored, Base):
     currency: Mapped[str]
     total: Mapped[int] = mapped_column(BigInteger)
     amount_paid: Mapped[int] = mapped_column(BigInteger)
-    indexes = (Index("ix_invoices_connection_id_subscription", "connection_id", "subscription"),)
+    indexes = (
+        Index("ix_invoices_connection_id_subscription", "connection_id", "subscription"),
+        Index("ix_invoices_connection_id_customer", "connection_id", "customer"),
+    )
+
+
+class Discount(_Mirrored, Base):
+    """A coupon at work on a subscription; the subscription's own JSON keeps only its id."""
+
+    __tablename__ = "discounts"
+    customer: Mapped[str | None]
+    subscription: Mapped[str | None]
+    coupon: Mapped[str | None]
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    indexes = (Index("ix_discounts_connection_id_subscription", "connection_id", "subscription"),)
+
+
+class Charge(_Mirrored, Base):
+    """A payment, for what of it was given back or is disputed. `invoice` is filled in from Stripe where the payload no longer says it."""
+
+    __tablename__ = "charges"
+    customer: Mapped[str | None]
+    payment_intent: Mapped[str | None]
+    invoice: Mapped[str | None]
+    created_at: Mapped[datetime]
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    amount_refunded: Mapped[int] = mapped_column(BigInteger)
+    dispute_status: Mapped[str | None]
+    amount_disputed: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    indexes = (
+        Index("ix_charges_connection_id_customer", "connection_id", "customer"),
+        Index("ix_charges_connection_id_invoice", "connection_id", "invoice"),
+    )

@@ -48,6 +48,8 @@ class FlowSession(Tenant, Base):
         ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"]),
         ForeignKeyConstraint(["workspace_id", "flow_version_id"], ["flow_versions.workspace_id", "flow_versions.id"]),
         Index("ix_sessions_workspace_id_mode_minted_at", "workspace_id", "mode", "minted_at"),
+        Index("ix_sessions_connection_id_subscription", "connection_id", "subscription"),
+        Index("ix_sessions_connection_id_customer", "connection_id", "customer"),
     )
 
 

@@ -87,6 +87,8 @@ class Connection(Tenant, Base):
     """A workspace's link to one Stripe account in one mode. The access token is not needed, so it is not stored.
 
     `read_in` is `{state: waiting|running|done|failed, stage, cursor, counts: {stage: n}, started_at, finished_at, error}`.
+    `reconciled_at` is the time up to which Stripe's list of events has been gone through. `drift` is what the last daily comparison
+    (`compared_at`) found: `{kind: {stripe, mirror, sampled, differing}}`.
     """
 
     __tablename__ = "connections"
@@ -110,6 +112,9 @@ class Connection(Tenant, Base):
     can_read: Mapped[bool | None]
     can_write: Mapped[bool | None]
     portal_cancel_open: Mapped[bool | None]
+    reconciled_at: Mapped[datetime | None]
+    compared_at: Mapped[datetime | None]
+    drift: Mapped[Json | None]
     __table_args__ = (
         CheckConstraint(_MODE, name="mode"),
         CheckConstraint("state IN ('connected', 'disconnected')", name="state"),
