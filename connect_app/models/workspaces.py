@@ -86,9 +86,9 @@ class EmbedSecret(Tenant, Base):
 class Connection(Tenant, Base):
     """A workspace's link to one Stripe account in one mode. The access token is not needed, so it is not stored.
 
-    `read_in` is `{state: waiting|running|done|failed, stage, cursor, counts: {stage: n}, started_at, finished_at, error}`.
-    `reconciled_at` is the time up to which Stripe's list of events has been gone through. `drift` is what the last daily comparison
-    (`compared_at`) found: `{kind: {stripe, mirror, sampled, differing}}`.
+    `read_in` is `{state: waiting|running|done|failed, stage, lanes, counts: {stage: n}, started_at, finished_at, error, …}`; jobs.backfill
+    knows the rest. `reconciled_at` is the time (Stripe's) up to which Stripe's list of events has been gone through; None until a read-in
+    was complete. `drift` is what the last daily comparison (`compared_at`) found: `{kind: {stripe, missing, differing, gone, is_whole}}`.
     """
 
     __tablename__ = "connections"
@@ -126,7 +126,8 @@ class Connection(Tenant, Base):
 class AccountLookup(Base):
     """Which workspace a Stripe account belongs to: one for each account and mode.
 
-    Its events are that workspace's while `is_active`; afterwards it is remembered, so that the account finds its way back.
+    Its events are that workspace's while `is_active`; afterwards it is remembered, so that the account finds its way back. `health` is
+    numbers only, for the operator's metrics, which see no tenant's rows: `{drift: {kind: n}, alerts: [kind]}`.
     """
 
     __tablename__ = "account_lookups"
@@ -135,6 +136,7 @@ class AccountLookup(Base):
     workspace_id: Mapped[str]
     connection_id: Mapped[str]
     is_active: Mapped[bool] = mapped_column(server_default="true")
+    health: Mapped[Json] = mapped_column(server_default="{}")
     __table_args__ = (
         ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"], ondelete="CASCADE"),
     )

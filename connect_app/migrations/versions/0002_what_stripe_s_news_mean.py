@@ -118,6 +118,7 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_first_purchases_workspace_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('connection_id', 'customer', name=op.f('pk_first_purchases'))
     )
+    op.add_column('account_lookups', sa.Column('health', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False))
     op.add_column('connections', sa.Column('reconciled_at', sa.DateTime(timezone=True), nullable=True))
     op.add_column('connections', sa.Column('compared_at', sa.DateTime(timezone=True), nullable=True))
     op.add_column('connections', sa.Column('drift', postgresql.JSONB(astext_type=sa.Text()), nullable=True))
@@ -149,6 +150,7 @@ def downgrade() -> None:
     op.drop_index('ix_invoices_connection_id_customer', table_name='invoices')
     op.drop_index('ix_customers_connection_id_name', table_name='customers')
     op.drop_index('ix_customers_connection_id_email', table_name='customers')
+    op.drop_column('account_lookups', 'health')
     op.drop_column('connections', 'drift')
     op.drop_column('connections', 'compared_at')
     op.drop_column('connections', 'reconciled_at')
