@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app import connections, db
 from connect_app.models import Connection
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.answers import Read
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
@@ -28,6 +29,7 @@ _READS: dict[str, Callable[[AccountGateway, str], Read[projections.Mirrored]]] =
     "price": lambda account, id: account.price(id),  # type: ignore[return-value,dict-item]
     "coupon": lambda account, id: account.coupon(id),  # type: ignore[return-value,dict-item]
     "invoice": lambda account, id: account.invoice(id),  # type: ignore[return-value,dict-item]
+    "charge": lambda account, id: account.charge(id),  # type: ignore[return-value,dict-item]
 }
 
 
@@ -125,7 +127,11 @@ def _keep(session: Session, connection: Connection, kind: str, id: str, read: Re
         return projections.mark_deleted(session, *place, kind, id, now.astimezone(UTC).replace(microsecond=0))
     is_deleted = bool(getattr(read.value, "is_deleted", False))
     row = projections.row(kind, read.value.raw, read.as_of, is_deleted=is_deleted)
-    return not projections.apply(session, *place, [row])
+    if projections.apply(session, *place, [row]):
+        return False
+    if isinstance(read.value, objects.Subscription):
+        projections.keep_discounts(session, *place, [read.value], read.as_of)
+    return True
 
 
 def refetch_given_up(rt: Runtime, claim: work.Claim, problem: str) -> None:

@@ -25,9 +25,11 @@ _MIRRORED = {
     "price.": "price",
     "coupon.": "coupon",
     "invoice.": "invoice",
+    "charge.": "charge",
 }
-# News about something that shows in a subscription without being one: its object names the subscription to read again.
-_ABOUT_A_SUBSCRIPTION = ("customer.discount.", "subscription_schedule.")
+# News about something that shows in another object without being one: its object names the one to read again.
+_SHOWS_IN = {"subscription_schedule.": "subscription", "charge.dispute.": "charge", "charge.refund.": "charge"}
+_ABOUT_A_DISCOUNT = "customer.discount."
 # `customer.` is also the first word of these, which are about objects that we do not keep.
 _NOT_MIRRORED = ("customer.source.", "customer.tax_id.", "customer.bank_account.", "customer.card.", "customer.entitlements.")
 
@@ -118,11 +120,15 @@ def understand(type: str, raw: bytes) -> Meaning:
         return Deauthorized()
     if type.startswith("billing_portal.configuration."):
         return PortalChanged()
-    if type.startswith(_ABOUT_A_SUBSCRIPTION):
+    if type.startswith(_ABOUT_A_DISCOUNT):
+        # Whose it is shows it best; of before 2020-08-27, it had no id of its own.
         subject = _subject(raw)
-        if subject.raw.get("subscription") is None:
-            return Unknown()
-        return Trigger(kind="subscription", id=identity(subject.reference("subscription"), subject, "subscription"))
+        owner = next((kind for kind in ("subscription", "customer") if subject.raw.get(kind) is not None), None)
+        return Unknown() if owner is None else _trigger(owner, subject)
+    shown_in = next((kind for start, kind in _SHOWS_IN.items() if type.startswith(start)), None)
+    if shown_in is not None:
+        subject = _subject(raw)
+        return Unknown() if subject.raw.get(shown_in) is None else _trigger(shown_in, subject)
     kind = None if type.startswith(_NOT_MIRRORED) else next((name for start, name in _MIRRORED.items() if type.startswith(start)), None)
     if kind is None or type == "invoice.upcoming":  # an upcoming invoice has no id yet
         return Unknown()
@@ -131,6 +137,10 @@ def understand(type: str, raw: bytes) -> Meaning:
         raise subject.wrong("object", f"expected {kind} in an event of type {type}")
     is_deleted = subject.flag("deleted", default=False) or (type == f"{kind}.deleted")
     return Snapshot(kind=kind, id=identity(subject.name(), subject, "id"), is_deleted=is_deleted, raw=subject.raw)
+
+
+def _trigger(kind: str, subject: objects.Shape) -> Trigger:
+    return Trigger(kind=kind, id=identity(subject.reference(kind), subject, kind))
 
 
 def identity(value: str, shape: objects.Shape, key: str) -> str:

@@ -11,7 +11,7 @@ from connect_app import connections
 from connect_app.models import Connection
 from connect_app.stripe_gateway import objects
 from jobs import queues
-from webhooks import events, projections
+from webhooks import attribution, events, projections
 from webhooks.store import Waiting
 
 # PostgreSQL's classes of errors that pass: connection, rollback (deadlock), resources, locks, operator's intervention.
@@ -82,6 +82,9 @@ def _read(event: Waiting) -> _Told:
             raise
         # A version from before or after those we know: what the object is now, Stripe will tell in ours.
         return _Told(event=event, meaning=again, row=None)
+    if meaning.kind == "charge" and meaning.raw.get("disputed"):
+        # How the dispute stands, a charge does not tell.
+        return _Told(event=event, meaning=again, row=None)
     # An event leaves out which products a coupon is limited to.
     is_whole = is_expected and (meaning.kind != "coupon" or meaning.is_deleted)
     return _Told(event=event, meaning=meaning if is_whole else again, row=row)
@@ -103,8 +106,10 @@ def _try(session: Session, connection: Connection, told: Sequence[_Told], now: d
 
 def _apply(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> None:
     place = connection.workspace_id, connection.id
+    attribution.told(session, *place, _changes(told))
     rows, doubtful = projections.newest(one.row for one in told if one.row is not None)
     doubtful |= {(row.kind, row.id) for row in projections.apply(session, *place, rows)}
+    doubtful |= {("subscription", id) for id in projections.with_unknown_discounts(session, connection.id, rows)}
     doubtful |= {(one.meaning.kind, one.meaning.id) for one in told if isinstance(one.meaning, events.Trigger)}
     # A read in the very second of the news could not be put in order with it, either.
     second = timedelta(seconds=1)
@@ -117,6 +122,15 @@ def _apply(session: Session, connection: Connection, told: Sequence[_Told], now:
             _deauthorized(session, connection, one.event, now)
     if any(isinstance(one.meaning, events.PortalChanged) for one in told):
         queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=now)
+
+
+def _changes(told: Sequence[_Told]) -> list[attribution.Change]:
+    """What these events say about subscriptions."""
+    return [
+        attribution.Change(event=one.event.id, type=one.event.type, at=one.event.created_at, raw=one.row.raw)
+        for one in told
+        if one.row is not None and one.row.kind == "subscription"
+    ]
 
 
 def _deauthorized(session: Session, connection: Connection, event: Waiting, now: datetime) -> None:

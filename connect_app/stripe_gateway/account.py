@@ -10,6 +10,8 @@ from connect_app.stripe_gateway.answers import Page, Read
 from connect_app.stripe_gateway.calls import SUBSCRIPTION_EXPAND, Call
 
 T = TypeVar("T")
+# Bounds in Unix seconds: `{"gte": 1700000000, "lt": 1700086400}`, either or both.
+Created = Mapping[str, int] | None
 
 # Stripe's own limit on the `types` of one call of `events`.
 EVENT_TYPES_PER_CALL = 20
@@ -42,8 +44,9 @@ class AccountGateway:
         return self._get(objects.read_account, "account")
 
     def subscription(self, subscription_id: str) -> Read[objects.Subscription]:
-        """With discounts, their coupons, and the items' products."""
-        return self._get(objects.read_subscription, "subscriptions", subscription_id, expand=SUBSCRIPTION_EXPAND)
+        """With discounts, their coupons, the items' own discounts, and the items' products."""
+        expand = (*SUBSCRIPTION_EXPAND, "items.data.discounts")
+        return self._get(objects.read_subscription, "subscriptions", subscription_id, expand=expand)
 
     def customer(self, customer_id: str) -> Read[objects.Customer]:
         """A deleted customer is answered, too, as what is left of it."""
@@ -63,33 +66,51 @@ class AccountGateway:
     def invoice(self, invoice_id: str) -> Read[objects.Invoice]:
         return self._get(objects.read_invoice, "invoices", invoice_id)
 
+    def charge(self, charge_id: str) -> Read[objects.Charge]:
+        """With its newest dispute under `dispute`, which takes a second read: a charge itself only says that there is one."""
+        read = self._get(objects.read_charge, "charges", charge_id)
+        if not read.value.is_disputed:
+            return read
+        params = {"charge": charge_id, "limit": 1}
+        disputes = self._wire.ask("get", wire.path("disputes"), params, account=self.account_id)
+        newest = objects.Shape(disputes.body).listed("data")[:1]
+        charge = objects.read_charge({**read.value.raw, "dispute": newest[0] if newest else None})
+        return Read(value=charge, as_of=read.as_of, request_id=read.request_id)
+
     def payment_method(self, payment_method_id: str) -> Read[objects.PaymentMethod]:
         return self._get(objects.read_payment_method, "payment_methods", payment_method_id)
 
-    # Pages: newest first, at most 100 to a page.
+    # Pages: newest first, at most 100 to a page; `created` cuts out a range of times.
 
-    def products(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Product]]:
+    def products(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Product]]:
         """Active or not."""
-        return self._list("products", objects.read_product, after, limit)
+        return self._list("products", objects.read_product, after, limit, created=created)
 
-    def prices(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Price]]:
+    def prices(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Price]]:
         """Active or not, with their products' names."""
-        return self._list("prices", objects.read_price, after, limit, expand=["data.product"])
+        return self._list("prices", objects.read_price, after, limit, created=created, expand=["data.product"])
 
-    def coupons(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Coupon]]:
+    def coupons(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Coupon]]:
         """Valid or not: Stripe has no filter for it."""
-        return self._list("coupons", objects.read_coupon, after, limit, expand=["data.applies_to"])
+        return self._list("coupons", objects.read_coupon, after, limit, created=created, expand=["data.applies_to"])
 
-    def customers(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.Customer]]:
+    def customers(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Customer]]:
         """Deleted customers are not among them."""
-        return self._list("customers", objects.read_customer, after, limit)
+        return self._list("customers", objects.read_customer, after, limit, created=created)
 
     def subscriptions(
-        self, *, after: str | None = None, limit: int = 100, status: str | None = "all", customer: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        status: str | None = "all",
+        customer: str | None = None,
+        created: Created = None,
     ) -> Read[Page[objects.Subscription]]:
         """`status=None` leaves out the canceled ones. Products are not expanded: a list's depth of four is used up before them."""
         expand = ["data.discounts.source.coupon"]
-        return self._list("subscriptions", objects.read_subscription, after, limit, expand=expand, status=status, customer=customer)
+        filters = {"status": status, "customer": customer, "created": created}
+        return self._list("subscriptions", objects.read_subscription, after, limit, expand=expand, **filters)
 
     def invoices(
         self,
@@ -99,9 +120,10 @@ class AccountGateway:
         customer: str | None = None,
         subscription: str | None = None,
         status: str | None = None,
+        created: Created = None,
     ) -> Read[Page[objects.Invoice]]:
         """Invoices of the account, or of one customer or subscription."""
-        filters = {"customer": customer, "subscription": subscription, "status": status}
+        filters = {"customer": customer, "subscription": subscription, "status": status, "created": created}
         return self._list("invoices", objects.read_invoice, after, limit, **filters)
 
     def portal_configurations(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.PortalConfiguration]]:

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 import structlog
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from connect_app.models import Customer, PortalLink
+from connect_app.models import Customer, Discount, PortalLink
+from connect_app.stripe_gateway import objects
 from jobs import queues
-from webhooks.projections.rows import TABLES, Mirrored, Model, Row, differs, newest, read_row, row
+from webhooks import attribution
+from webhooks.projections.rows import TABLES, Mirrored, Model, Row, differs, discount_ids, discounts, newest, read_row, row
 
 __all__ = [
     "CARD_UPDATE_WINDOW",
@@ -22,12 +24,14 @@ __all__ = [
     "apply",
     "apply_read",
     "apply_reads",
+    "keep_discounts",
     "mark_deleted",
     "newest",
     "read_row",
     "refetch",
     "refetch_id",
     "row",
+    "with_unknown_discounts",
 ]
 
 log = structlog.get_logger()
@@ -47,13 +51,18 @@ def apply_read(session: Session, workspace_id: str, connection_id: str, object: 
 
 def apply_reads(session: Session, workspace_id: str, connection_id: str, found: Iterable[Mirrored], as_of: datetime) -> int:
     """Keep a page of what a read brought; gives how many are in doubt and will be read again. What cannot be kept is left out."""
-    rows = []
+    rows, subscriptions = [], []
     for one in found:
         try:
             rows.append(read_row(one, as_of))
         except ValueError as problem:
-            log.warning("mirror.not_kept", connection=connection_id, object=one.id[:100], problem=str(problem)[:300])
+            log.warning("mirror.not_kept", connection=connection_id, object=str(one.id)[:100], problem=str(problem)[:300])
+            continue
+        if isinstance(one, objects.Subscription):
+            subscriptions.append(one)
     doubtful = apply(session, workspace_id, connection_id, rows)
+    settled = {one.id for one in subscriptions} - {each.id for each in doubtful}
+    keep_discounts(session, workspace_id, connection_id, [one for one in subscriptions if one.id in settled], as_of)
     for each in doubtful:
         refetch(session, workspace_id, connection_id, each.kind, each.id, due_at=as_of + timedelta(seconds=1))
     return len(doubtful)
@@ -74,7 +83,8 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
 
     In the order of kinds and ids, so that two transactions never wait for each other's rows in a circle.
     """
-    doubtful = []
+    doubtful: list[Row] = []
+    news: dict[str, set[str]] = {}
     ordered = sorted(rows, key=lambda each: (each.kind, each.id))
     for kind, group in groupby(ordered, key=lambda each: each.kind):
         wanted = list(group)
@@ -82,9 +92,44 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
         lines = [_line(each, workspace_id, connection_id) for each in wanted]
         kept = set(session.execute(text(TABLES[kind].upsert), {"rows": json.dumps(lines)}).scalars())
         doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
+        news[kind] = kept
         if kind == "customer":
             _follow_cards(session, workspace_id, connection_id, [each for each in wanted if each.id in kept], before)
+    if ordered:
+        attribution.noticed(session, workspace_id, connection_id, news, max(each.as_of for each in ordered))
     return doubtful
+
+
+def keep_discounts(
+    session: Session, workspace_id: str, connection_id: str, subscriptions: Sequence[objects.Subscription], as_of: datetime
+) -> None:
+    """Keep the discounts that a read brought inside these subscriptions, which the mirror agrees with; what else it had of theirs is over.
+
+    Discounts cannot be read by themselves, and their news only say whose to read again: so they are kept by reads alone.
+    """
+    if not subscriptions:
+        return
+    rows = {each.id: each for one in subscriptions for each in discounts(one, as_of)}
+    named = {id for one in subscriptions for id in discount_ids(one.raw)}
+    apply(session, workspace_id, connection_id, list(rows.values()))
+    session.execute(
+        delete(Discount).where(
+            Discount.connection_id == connection_id,
+            Discount.subscription.in_([one.id for one in subscriptions]),
+            Discount.id.not_in(named),
+            Discount.as_of < as_of,
+        )
+    )
+
+
+def with_unknown_discounts(session: Session, connection_id: str, rows: Iterable[Row]) -> set[str]:
+    """The subscriptions among these rows that name a discount of which the mirror has no more than this id."""
+    named = {each.id: ids for each in rows if each.kind == "subscription" and (ids := discount_ids(each.raw))}
+    if not named:
+        return set()
+    held = select(Discount.id).where(Discount.connection_id == connection_id, Discount.id.in_({id for ids in named.values() for id in ids}))
+    known = set(session.execute(held).scalars())
+    return {id for id, ids in named.items() if not ids <= known}
 
 
 def mark_deleted(session: Session, workspace_id: str, connection_id: str, kind: str, id: str, as_of: datetime) -> bool:

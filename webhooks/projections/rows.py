@@ -6,12 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from connect_app.models import Coupon, Customer, Invoice, Price, Product, Subscription
+from connect_app.models import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.stripe_gateway import objects
 
-Mirrored = objects.Customer | objects.Subscription | objects.Product | objects.Price | objects.Coupon | objects.Invoice
+Mirrored = (
+    objects.Customer
+    | objects.Subscription
+    | objects.Product
+    | objects.Price
+    | objects.Coupon
+    | objects.Invoice
+    | objects.Discount
+    | objects.Charge
+)
 Columns = Mapping[str, object]
-Model = type[Customer] | type[Subscription] | type[Product] | type[Price] | type[Coupon] | type[Invoice]
+Model = type[Customer] | type[Subscription] | type[Product] | type[Price] | type[Coupon] | type[Invoice] | type[Discount] | type[Charge]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +63,29 @@ def read_row(found: Mirrored, as_of: datetime) -> Row:
     return _row_of(found, as_of, is_deleted=False)
 
 
+def discounts(found: objects.Subscription, as_of: datetime) -> list[Row]:
+    """The rows of the discounts that a read brought whole inside a subscription, its items' included."""
+    inside = [*found.discounts, *(discount for item in found.items for discount in item.discounts)]
+    place = {"customer": found.customer, "subscription": found.id}
+    # One of before 2020-08-27 has no id to keep it by, and needs none: it stands in the subscription's own JSON.
+    return [_row_of(objects.read_discount({**one.raw, **place}), as_of, is_deleted=False) for one in inside if one.raw and one.id]
+
+
+def discount_ids(raw: Mapping[str, object]) -> set[str]:
+    """The ids of all discounts that a subscription's JSON names, those of its items included."""
+    named: set[str] = set()
+    lines = raw.get("items")
+    for part in (raw, *(lines.get("data") or () if isinstance(lines, Mapping) else ())):
+        for entry in (part.get("discounts") or ()) if isinstance(part, Mapping) else ():
+            id = entry.get("id") if isinstance(entry, Mapping) else entry
+            if isinstance(id, str):
+                named.add(id)
+    return named
+
+
 def _row_of(found: Mirrored, as_of: datetime, is_deleted: bool) -> Row:
+    if found.id is None:
+        raise objects.Malformed("id", "missing")
     return Row(kind=kind_of(found), id=found.id, as_of=as_of, is_deleted=is_deleted, raw=_collapsed(found.raw), columns=_columns(found))
 
 
@@ -165,17 +196,44 @@ def _columns(found: Mirrored) -> Columns:
                 "total": _amount(found.total.amount),
                 "amount_paid": _amount(found.amount_paid.amount),
             }
+        case objects.Discount():
+            return {
+                "customer": _id(found.customer),
+                "subscription": _id(found.subscription),
+                "coupon": _id(found.coupon),
+                "starts_at": found.starts_at,
+                "ends_at": found.ends_at,
+            }
+        case objects.Charge():
+            return {
+                "customer": _id(found.customer),
+                "payment_intent": found.payment_intent,
+                "invoice": _id(found.invoice),
+                "created_at": found.created,
+                "currency": found.currency,
+                "amount": _amount(found.amount.amount),
+                "amount_refunded": _amount(found.amount_refunded.amount),
+                "dispute_status": found.dispute_status,
+                "amount_disputed": _amount(found.amount_disputed.amount),
+            }
 
 
-def _table(model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone: Columns | None) -> Table:
+def _table(
+    model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone: Columns | None, learned: frozenset[str] = frozenset()
+) -> Table:
+    """`learned` columns are ones that a payload may leave out and that stay as they were where it does."""
     name = model.__tablename__
     columns = [f'"{column.name}"' for column in model.__table__.columns]
     changed = [column for column in columns if column not in ('"connection_id"', '"id"', '"workspace_id"')]
+    news = ", ".join(
+        f"{column} = coalesce(excluded.{column}, {name}.{column})" if column.strip('"') in learned else f"{column} = excluded.{column}"
+        for column in changed
+    )
     # One parameter for any number of rows: the same statement each time.
     upsert = (
         f"insert into {name} ({', '.join(columns)}) select {', '.join(columns)}"  # noqa: S608  names of our own tables only
         f" from json_populate_recordset(null::{name}, cast(:rows as json))"
-        f" on conflict (connection_id, id) do update set {', '.join(f'{column} = excluded.{column}' for column in changed)}"
+        f" on conflict (connection_id, id) do update set {news}"
         f" where {name}.as_of < excluded.as_of returning id"
     ).replace("::", "\\:\\:")
     return Table(model=model, read=read, gone=gone, upsert=upsert)
@@ -192,4 +250,8 @@ TABLES: Mapping[str, Table] = {
     ),
     "coupon": _table(Coupon, objects.read_coupon, {"name": None, "is_valid": False}),
     "invoice": _table(Invoice, objects.read_invoice, None),
+    "discount": _table(
+        Discount, objects.read_discount, {"customer": None, "subscription": None, "coupon": None, "starts_at": None, "ends_at": None}
+    ),
+    "charge": _table(Charge, objects.read_charge, None, learned=frozenset(("invoice",))),
 }

@@ -12,13 +12,14 @@ from connect_app.stripe_gateway.objects.accounts import (
     read_webhook_endpoint,
 )
 from connect_app.stripe_gateway.objects.catalogue import Coupon, Package, Price, Product, read_coupon, read_price, read_product
+from connect_app.stripe_gateway.objects.charges import Charge, read_charge
 from connect_app.stripe_gateway.objects.customers import Customer, PaymentMethod, read_customer, read_payment_method
+from connect_app.stripe_gateway.objects.discounts import Discount, read_discount
 from connect_app.stripe_gateway.objects.events import Event, read_event
 from connect_app.stripe_gateway.objects.invoices import Invoice, read_invoice
 from connect_app.stripe_gateway.objects.shape import Malformed, Shape
 from connect_app.stripe_gateway.objects.subscriptions import (
     Cancellation,
-    Discount,
     Item,
     Pause,
     Status,
@@ -29,6 +30,7 @@ from connect_app.stripe_gateway.objects.subscriptions import (
 __all__ = [
     "Account",
     "Cancellation",
+    "Charge",
     "Coupon",
     "Customer",
     "Discount",
@@ -47,8 +49,10 @@ __all__ = [
     "Subscription",
     "WebhookEndpoint",
     "read_account",
+    "read_charge",
     "read_coupon",
     "read_customer",
+    "read_discount",
     "read_event",
     "read_invoice",
     "read_payment_method",

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from connect_app.stripe_gateway.objects import discounts
+from connect_app.stripe_gateway.objects.discounts import Discount
 from connect_app.stripe_gateway.objects.shape import Shape
 
 
@@ -19,6 +21,7 @@ class Customer:
     currency: str | None
     default_payment_method: str | None
     preferred_locales: tuple[str, ...]
+    discount: Discount | None
     metadata: Mapping[str, str]
     raw: Mapping[str, object] = field(repr=False, compare=False)
 
@@ -42,6 +45,7 @@ def read_customer(raw: Mapping[str, object]) -> Customer:
     shape = Shape(raw)
     is_deleted = shape.flag("deleted", default=False)
     settings = shape.maybe_part("invoice_settings")
+    discount = shape.maybe_expanded("discount")
     return Customer(
         id=shape.name(),
         email=shape.maybe_text("email"),
@@ -51,6 +55,7 @@ def read_customer(raw: Mapping[str, object]) -> Customer:
         currency=shape.maybe_currency(),
         default_payment_method=settings.maybe_reference("default_payment_method") if settings else None,
         preferred_locales=shape.texts("preferred_locales"),
+        discount=discounts.discount_of(discount) if discount else None,
         metadata=shape.metadata(),
         raw=shape.raw,
     )

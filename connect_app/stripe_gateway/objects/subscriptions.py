@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from connect_app.money import Money
-from connect_app.stripe_gateway.objects import catalogue
-from connect_app.stripe_gateway.objects.catalogue import Coupon, Price
+from connect_app.stripe_gateway.objects import catalogue, discounts
+from connect_app.stripe_gateway.objects.catalogue import Price
+from connect_app.stripe_gateway.objects.discounts import Discount
 from connect_app.stripe_gateway.objects.shape import Malformed, Shape
 
 
@@ -39,22 +40,13 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discount:
-    """A coupon at work on a subscription. Unexpanded, only the id is known; before 2020-08-27 a discount had no id at all."""
-
-    id: str | None
-    coupon: str | None
-    terms: Coupon | None
-    ends_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One line of a subscription. `quantity` is None when the price is metered."""
+    """One line of a subscription. `quantity` is None when the price is metered; `discounts` take something off this line alone."""
 
     id: str
     price: Price
     quantity: int | None
+    discounts: tuple[Discount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +180,7 @@ def read_subscription(raw: Mapping[str, object]) -> Subscription:
         has_pending_update=shape.maybe_part("pending_update") is not None,
         collection_method=shape.maybe_text("collection_method") or "charge_automatically",
         billing_mode=(mode.maybe_text("type") if mode else None) or "classic",
-        discounts=_discounts(shape),
+        discounts=discounts.discounts_of(shape),
         default_payment_method=shape.maybe_reference("default_payment_method"),
         latest_invoice=shape.maybe_reference("latest_invoice"),
         metadata=shape.metadata(),
@@ -201,30 +193,6 @@ def _item(line: Shape) -> Item:
     price = line.maybe_part("price") or line.maybe_part("plan")
     if price is None:
         raise line.wrong("price", "missing")
-    return Item(id=line.name(), price=catalogue.price_of(price), quantity=line.maybe_whole("quantity"))
-
-
-def _discounts(shape: Shape) -> tuple[Discount, ...]:
-    """Today's list, whose entries may be only ids; or the one `discount` of old, which also fills in an id that the list left bare."""
-    single = shape.maybe_part("discount")
-    old = _discount(single) if single else None
-    found = []
-    for place, entry in enumerate(shape.listed("discounts")):
-        if not isinstance(entry, str):
-            found.append(_discount(Shape(entry, f"{shape.at('discounts')}.{place}")))
-        elif old is not None and old.id == entry:
-            found.append(old)
-        else:
-            found.append(Discount(id=entry, coupon=None, terms=None, ends_at=None))
-    return tuple(found) or ((old,) if old else ())
-
-
-def _discount(shape: Shape) -> Discount:
-    holder = shape.maybe_part("source") or shape
-    coupon = holder.maybe_expanded("coupon")
-    return Discount(
-        id=shape.maybe_text("id"),
-        coupon=holder.maybe_reference("coupon"),
-        terms=catalogue.coupon_of(coupon) if coupon else None,
-        ends_at=shape.maybe_instant("end"),
+    return Item(
+        id=line.name(), price=catalogue.price_of(price), quantity=line.maybe_whole("quantity"), discounts=discounts.discounts_of(line)
     )
