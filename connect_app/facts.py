@@ -1,7 +1,8 @@
-"""Appending to a session's facts: the one verb that writes them, for every package."""
+"""Appending to a session's facts: the verbs that write them, for every package."""
 
 from datetime import datetime
 
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from connect_app import ids
@@ -12,3 +13,13 @@ from connect_app.models.base import Json
 def record(session: Session, workspace_id: str, session_id: str, kind: str, at: datetime, data: Json | None = None) -> None:
     """Append one fact, such as `answer.given`, in the transaction in which it became true."""
     session.add(SessionFact(id=ids.new("fct"), workspace_id=workspace_id, session_id=session_id, kind=kind, at=at, data=data or {}))
+
+
+def record_once(
+    session: Session, workspace_id: str, session_id: str, kind: str, at: datetime, data: Json | None = None, *, key: str
+) -> None:
+    """Append a fact that Stripe may tell more than once: of one session, kind and `key` there is one, the first."""
+    row = insert(SessionFact).values(
+        id=f"fct_{session_id}_{kind}_{key}", workspace_id=workspace_id, session_id=session_id, kind=kind, at=at, data=data or {}
+    )
+    session.execute(row.on_conflict_do_nothing(index_elements=[SessionFact.id]))

@@ -10,7 +10,17 @@ from sqlalchemy.orm import Session
 
 from connect_app.models import Setting
 
-Name = Literal["allowed_origins", "return_url", "cancel_url", "display", "plain_cancel_only", "stripe_sign_in", "visits_end_before"]
+Name = Literal[
+    "allowed_origins",
+    "return_url",
+    "cancel_url",
+    "display",
+    "plain_cancel_only",
+    "stripe_sign_in",
+    "visits_end_before",
+    "attribution",
+    "save_interval_days",
+]
 
 
 class Preferences(BaseModel):
@@ -18,7 +28,7 @@ class Preferences(BaseModel):
 
     `allowed_origins` are `scheme://host[:port]`; `return_url` is where a customer goes after a save or *Never mind*, `cancel_url` after a
     cancel, when the hand-off names none. Browser sessions of nobody's own (via Stripe, the operator's) are over when they began before
-    `visits_end_before`.
+    `visits_end_before`. Without `attribution` no outcome is validated; a save is looked at again after `save_interval_days`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,6 +40,8 @@ class Preferences(BaseModel):
     plain_cancel_only: bool = False
     stripe_sign_in: bool = True
     visits_end_before: datetime | None = None
+    attribution: bool = True
+    save_interval_days: int = 30
 
 
 def read(session: Session, workspace_id: str) -> Preferences:
