@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 import structlog
 from redis import Redis
 from sqlalchemy import Engine, create_engine, text
@@ -37,6 +39,15 @@ def engine(url: str, pool_size: int = 5) -> Engine:
 def sessions(engine: Engine, redis: Redis) -> sessionmaker[Session]:
     """Sessions on `engine`; each carries the Redis that its after-commit doorbells ring."""
     return sessionmaker(engine, expire_on_commit=False, autoflush=True, info={"redis": redis})
+
+
+def outside_transactions(engine: Engine) -> "psycopg.Connection[Any]":
+    """A connection of the caller's own with the engine's settings, on which each statement is committed by itself; close it."""
+    lent = engine.raw_connection()
+    connection: psycopg.Connection[Any] = lent.driver_connection  # type: ignore[assignment]
+    lent.detach()
+    connection.autocommit = True
+    return connection
 
 
 @contextmanager

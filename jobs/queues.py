@@ -9,18 +9,24 @@ from datetime import datetime
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from connect_app import db, ids
-from connect_app.models import Work
 
 ACTIONS, EVENTS, DELIVERIES, UPKEEP = "actions", "events", "deliveries", "upkeep"
 QUEUES = (ACTIONS, EVENTS, DELIVERIES, UPKEEP)
 
 # The only function a doorbell may name.
 JOB = "jobs.work.run"
+
+# Asking in SQL, for whoever asks within a statement of their own; `rows` gives id, kind, row_id, workspace_id, queue, due_at. A row that
+# comes back with the very due_at that was asked for wants a bell; one that was due before has been rung for.
+ASK = """insert into work (id, kind, row_id, workspace_id, queue, due_at) {rows}
+  on conflict (kind, row_id) do update
+  set asks = work.asks + 1, due_at = least(work.due_at, excluded.due_at), attempts = 0, gave_up_at = null
+  returning id, due_at"""
+_ASK_ONE = text(ASK.format(rows="values (:id, :kind, :row_id, :workspace_id, :queue, :due_at)"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,8 @@ KINDS = {
     "deauthorize": Kind(queue=UPKEEP, handler="jobs.connection_checks:deauthorize", attempts=20),
     # row_id is `account/mode`, of an account that was granted and that nobody here has.
     "give_back": Kind(queue=UPKEEP, handler="jobs.connection_checks:give_back", attempts=20),
+    # row_id is a session's id: what became of it is looked at again, by time and by Stripe's news; it waits in between as the same row.
+    "validate": Kind(queue=UPKEEP, handler="jobs.validation:validate", attempts=1000000),
     # row_id is a delivery's id.
     "email": Kind(queue=DELIVERIES, handler="jobs.mail:deliver", attempts=12, given_up="jobs.mail:give_up"),
 }
@@ -64,18 +72,8 @@ def enqueue(session: Session, kind: str, row_id: str, workspace_id: str | None, 
     Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. The doorbell leaves after commit.
     """
     queue = KINDS[kind].queue
-    ask = insert(Work).values(id=ids.new("wrk"), kind=kind, row_id=row_id, workspace_id=workspace_id, queue=queue, due_at=due_at)
-    row = session.execute(
-        ask.on_conflict_do_update(
-            index_elements=[Work.kind, Work.row_id],
-            set_={
-                "asks": Work.asks + 1,
-                "due_at": func.least(Work.due_at, ask.excluded.due_at),
-                "attempts": 0,
-                "gave_up_at": None,
-            },
-        ).returning(Work.id)
-    ).scalar_one()
+    values = {"id": ids.new("wrk"), "kind": kind, "row_id": row_id, "workspace_id": workspace_id, "queue": queue, "due_at": due_at}
+    row: str = session.execute(_ASK_ONE, values).scalars().one()
     redis: Redis = session.info["redis"]
     db.after_commit(session, lambda: ring(redis, queue, row))
     return row

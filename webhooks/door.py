@@ -54,6 +54,10 @@ class Door:
             return self._answer(start_response, request_id, refusal)
         return self._answer(start_response, request_id, None)
 
+    def close(self) -> None:
+        """End the committer; what waits for it is settled first."""
+        self._committer.close()
+
     def _receive(self, environ: "WSGIEnvironment") -> None:
         if environ["REQUEST_METHOD"] != "POST":
             raise _Refused(405, "method_not_allowed", "This address answers POST only.")

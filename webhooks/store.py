@@ -3,11 +3,15 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import psycopg
+from redis import Redis
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from connect_app import db, ids
 from connect_app.models import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.modes import Mode
 from jobs import queues
@@ -16,8 +20,10 @@ from webhooks.events import Envelope
 # Tries before an event that cannot be understood is put aside.
 ATTEMPTS = 5
 
+_DRAIN = queues.KINDS["drain"].queue
 # One statement keeps a whole batch. Inserted in the order of their ids, so that two batches with the same events never wait in a circle;
-# queued in the order in which they came. %b: arrays of bytes as text would cost ten times as much.
+# queued in the order in which they came. What is known already is left out first: a conflict would wait for whoever has that row in hand.
+# %b: arrays of bytes as text would cost ten times as much.
 _KEEP = """
 with given as (
   select * from unnest(%(id)b::text[], %(lane)b::text[], %(account)b::text[], %(livemode)b::bool[], %(type)b::text[],
@@ -25,17 +31,29 @@ with given as (
     with ordinality as g(id, lane, account, livemode, type, api_version, created_at, raw, place)
 ), kept as (
   insert into webhook_events (id, account, livemode, type, api_version, created_at, received_at, raw, state)
-  select id, account, livemode, type, api_version, created_at, %(now)b::timestamptz, raw, 'pending' from given order by id
+  select id, account, livemode, type, api_version, created_at, %(now)b::timestamptz, raw, 'pending' from given
+  where not exists (select from webhook_events known where known.id = given.id) order by id
   on conflict (id) do nothing returning id
+), news as (
+  select id, lane, account, livemode, place from given join kept using (id)
 ), lanes as (
-  insert into webhook_lanes (id, account, livemode)
-  select distinct lane, account, livemode from given join kept using (id) order by lane
+  insert into webhook_lanes (id, account, livemode) select distinct lane, account, livemode from news order by lane
   on conflict (id) do nothing
 ), queued as (
-  insert into webhook_pending (event_id, lane_id) select id, lane from given join kept using (id) order by place returning lane_id
+  insert into webhook_pending (event_id, lane_id) select id, lane from news order by place
+), asked as (
+  {ask}
 )
-select lane_id, count(*) from queued group by lane_id order by lane_id
-"""
+select (select count(*) from kept), array(select id from asked where due_at = %(now)b::timestamptz)
+""".replace(
+    "{ask}",
+    queues.ASK.replace(
+        "{rows}",
+        """select work, 'drain', lane, null, %(queue)b::text, %(now)b::timestamptz
+  from unnest(%(lanes)b::text[], %(works)b::text[]) as drains(lane, work)
+  where exists (select from news where news.lane = drains.lane) order by lane""",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +78,18 @@ class Lane:
     mode: Mode
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How many events were new, and the rows of work for which nobody has rung yet."""
+
+    events: int
+    bells: tuple[str, ...]
+
+    def ring(self, redis: Redis) -> None:
+        for work_id in self.bells:
+            queues.ring(redis, _DRAIN, work_id)
+
+
 def lane_id(account: str, livemode: bool) -> str:
     """A lane's id says whose it is, so that it never has to be looked up."""
     return f"{account}/{Mode.of(livemode)}"
@@ -67,22 +97,35 @@ def lane_id(account: str, livemode: bool) -> str:
 
 def keep(session: Session, envelopes: Sequence[Envelope], now: datetime) -> int:
     """Keep what is new among `envelopes` and ask for their lanes to be drained; gives how many were new. Durable once committed."""
+    connection: psycopg.Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
+    kept = write(connection, envelopes, now)
+    redis: Redis = session.info["redis"]
+    db.after_commit(session, lambda: kept.ring(redis))
+    return kept.events
+
+
+def write(connection: "psycopg.Connection[Any]", envelopes: Sequence[Envelope], now: datetime) -> Kept:
+    """What `keep` does, in one statement on a connection of the caller's, who rings once it is committed."""
     unique = list({envelope.id: envelope for envelope in reversed(envelopes)}.values())[::-1]
+    in_lanes = [lane_id(envelope.account, envelope.livemode) for envelope in unique]
+    lanes = list(set(in_lanes))
     values = {
         "id": [envelope.id for envelope in unique],
-        "lane": [lane_id(envelope.account, envelope.livemode) for envelope in unique],
+        "lane": in_lanes,
         "account": [envelope.account for envelope in unique],
         "livemode": [envelope.livemode for envelope in unique],
         "type": [envelope.type for envelope in unique],
         "api_version": [envelope.api_version for envelope in unique],
         "created_at": [envelope.created_at for envelope in unique],
         "raw": [envelope.raw for envelope in unique],
+        "lanes": lanes,
+        "works": [ids.new("wrk") for _ in lanes],
+        "queue": _DRAIN,
         "now": now,
     }
-    lanes = session.connection().exec_driver_sql(_KEEP, values).all()
-    for lane, _ in lanes:
-        _ask(session, lane, now)
-    return sum(count for _, count in lanes)
+    row = connection.execute(_KEEP, values, binary=True).fetchone()
+    events, bells = row or (0, [])
+    return Kept(events=events, bells=tuple(bells))
 
 
 def lane_work(session: Session, account: str, mode: str, now: datetime) -> None:

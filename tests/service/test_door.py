@@ -4,7 +4,7 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,8 +27,10 @@ def elsewhere(_environ: Any, start_response: Any) -> list[bytes]:
 
 
 @pytest.fixture
-def door(rt: Runtime) -> Door:
-    return Door(elsewhere, rt)
+def door(rt: Runtime) -> Iterator[Door]:
+    made = Door(elsewhere, rt)
+    yield made
+    made.close()
 
 
 def event(**changes: Any) -> dict[str, Any]:
