@@ -1,6 +1,6 @@
 """Sessions as the dashboard lists them: who it was, why they came, what they were offered and what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,23 +84,32 @@ def page(
     if search:
         query = query.where(or_(FlowSession.customer == search, FlowSession.subscription == search, FlowSession.id == search))
     total = session.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    columns = (FlowSession, Customer.name, Customer.email, Choice, found.label("outcome"), outcomes.state(now).label("state"))
-    rows = session.execute(
-        query.with_only_columns(*columns)
-        .order_by(FlowSession.minted_at.desc(), FlowSession.id.desc())
-        .limit(size)
-        .offset((number - 1) * size)
-    ).all()
+    wanted = query.order_by(FlowSession.minted_at.desc(), FlowSession.id.desc()).limit(size).offset((number - 1) * size)
+    return Page(rows=_rows(session, wanted, now), number=number, total=total)
+
+
+def of_visits(session: Session, workspace_id: str, session_ids: Sequence[str], now: datetime) -> list[Row]:
+    """These sessions as rows, newest first; those of another workspace are left out."""
+    query = _joined(select(FlowSession.id)).where(FlowSession.workspace_id == workspace_id, FlowSession.id.in_(session_ids))
+    return _rows(session, query.order_by(FlowSession.minted_at.desc(), FlowSession.id.desc()), now)
+
+
+def _rows(session: Session, query: Select[tuple[str]], now: datetime) -> list[Row]:
+    columns = (
+        FlowSession,
+        Customer.name,
+        Customer.email,
+        Choice,
+        outcomes.outcome(now).label("outcome"),
+        outcomes.state(now).label("state"),
+    )
+    rows = session.execute(query.with_only_columns(*columns)).all()
     answers = _answers(session, [row.FlowSession.id for row in rows])
     flows = _flows(session, {row.FlowSession.flow_version_id for row in rows})
-    return Page(
-        rows=[
-            _row(row.FlowSession, row.Choice, row.name or row.email, answers.get(row.FlowSession.id, {}), flows, row.outcome, row.state)
-            for row in rows
-        ],
-        number=number,
-        total=total,
-    )
+    return [
+        _row(row.FlowSession, row.Choice, row.name or row.email, answers.get(row.FlowSession.id, {}), flows, row.outcome, row.state)
+        for row in rows
+    ]
 
 
 def _joined(query: Select[tuple[str]]) -> Select[tuple[str]]:

@@ -54,6 +54,7 @@ class Action(Tenant, Base):
         ),
         Index("ix_actions_workspace_id_state", "workspace_id", "state"),
         Index("ix_actions_session_id", "session_id"),
+        Index("ix_actions_workspace_id_customer", "workspace_id", "customer"),
     )
 
 
