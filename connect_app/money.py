@@ -83,17 +83,27 @@ def format(money: Money, locale: str) -> str:
 
     The number of decimals is the reader's (none for yen or Icelandic krónur), unless that would round money away.
     """
-    value, code, reader = money.decimal, money.currency.upper(), _locale(locale)
+    value, code, who = money.decimal, money.currency.upper(), reader(locale)
     shown = value.quantize(Decimal(1).scaleb(-numbers.get_currency_precision(code)))
     is_exact = shown == value
-    text = numbers.format_currency(value, code, locale=reader, currency_digits=is_exact, decimal_quantization=is_exact)
+    text = numbers.format_currency(value, code, locale=who, currency_digits=is_exact, decimal_quantization=is_exact)
     # Where a currency has no sign its code stands in; CLDR then wants a space beside the digits, which Babel leaves out.
     return re.sub(rf"(?<=\d)(?={code})|(?<={code})(?=\d)", "\N{NO-BREAK SPACE}", text)
 
 
+def reader(tag: str) -> Locale:
+    """The locale of a reader by its tag (`de`, `pt-BR`, `pt_BR`); English for one that nobody knows."""
+    return _locale(tag) or Locale("en")
+
+
+def is_known(tag: str) -> bool:
+    """Whether there is anybody who reads by this tag."""
+    return _locale(tag) is not None
+
+
 @functools.lru_cache(maxsize=256)
-def _locale(tag: str) -> Locale:
+def _locale(tag: str) -> Locale | None:
     try:
         return Locale.parse(tag.replace("-", "_"))
     except (ValueError, TypeError, UnknownLocaleError):
-        return Locale("en")
+        return None

@@ -38,6 +38,7 @@ class Preferences(BaseModel):
     cancel_url: str | None = None
     display: Literal["redirect", "modal"] = "redirect"
     plain_cancel_only: bool = False
+    enrichment: bool = True
     stripe_sign_in: bool = True
     visits_end_before: datetime | None = None
     attribution: bool = True

@@ -1,11 +1,17 @@
 """The first look at a session: which flow and which values it keeps, from the mirror, else by one live read with a small budget."""
 
-from typing import Any
-
+from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from flow_pages import sessions, spoken, visits
 from flow_pages.visits import Visit
-from webhooks import enrichment, mapping, mirror
+from jobs import purchases
+from webhooks import catalogue, enrichment, mapping
+from webhooks.catalogue import Subject
+from webhooks.enrichment import Enriched
+
+# Why nothing of Stripe's was read, where that is so; told on the session's page beside each fallback.
+_SWITCHED_OFF = "Enrichment is switched off"
+_NOT_CONNECTED = "no Stripe account is connected"
 
 
 def take(rt: Runtime, token: str) -> Visit:
@@ -16,8 +22,10 @@ def take(rt: Runtime, token: str) -> Visit:
         visit = visits.read(session, rt, token)
     if visit.row.state != "open" or visit.row.variables:
         return visit
-    row, found = visit.row, _known(visit)
-    is_asked = visit.is_connected and bool(row.subscription) and (visit.subscription is None or visit.customer is None or visit.is_doubtful)
+    row, subject = visit.row, visit.subject
+    is_asked = (
+        closed(visit) is None and bool(row.subscription) and (visit.subscription is None or visit.customer is None or visit.is_doubtful)
+    )
     if is_asked and visit.connection is not None:
         found = enrichment.load(
             rt,
@@ -29,14 +37,15 @@ def take(rt: Runtime, token: str) -> Visit:
         )
         if found.is_of_another:
             raise visits.foreign_subscription()
-    variables = _variables(rt, visit, found)
+        subject = _looked_up(rt, visit, found)
+    variables = _variables(rt, visit, subject)
     with rt.transaction(row.workspace_id) as session:
-        if found.subscription is not None and visit.connection is not None and len(found.subscription.items) > 1:
-            names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([found.subscription]))
-            variables["plan_name"] = {"value": spoken.plan(found.subscription, names), "source": "product.name"}
-        sessions.pin(session, visit, variables=variables, subscription=found.subscription)
+        sessions.pin(session, visit, variables=variables, subscription=subject.subscription)
+        purchases.wanted(session, visit.connection, subject, visit.mappings, rt.now())
         again = (
-            visits.load(session, row.id) if is_asked or visit.row.control_reason != sessions.reason_now(visit, found.subscription) else None
+            visits.load(session, row.id)
+            if is_asked or visit.row.control_reason != sessions.reason_now(visit, subject.subscription)
+            else None
         )
     if again is None:
         row.variables = variables
@@ -44,20 +53,24 @@ def take(rt: Runtime, token: str) -> Visit:
     return again
 
 
-def _known(visit: Visit) -> enrichment.Enriched:
-    return enrichment.Enriched(
-        subscription=visit.subscription,
-        customer=visit.customer,
-        product_name=visit.product_name,
-        source="mirror" if visit.subscription is not None else None,
-        as_of=visit.as_of,
-    )
+def closed(visit: Visit) -> str | None:
+    """Why this visit is given nothing of Stripe's; None where it is."""
+    if not visit.preferences.enrichment:
+        return _SWITCHED_OFF
+    return None if visit.is_connected else _NOT_CONNECTED
 
 
-def _variables(rt: Runtime, visit: Visit, found: enrichment.Enriched) -> dict[str, Any]:
+def _looked_up(rt: Runtime, visit: Visit, found: Enriched) -> Subject:
+    """The subject once more, with what the live read brought, kept in the mirror by now or not."""
     row = visit.row
-    fixed = {
-        "customer_id": {"value": row.customer, "source": "handoff"},
-        "subscription_id": {"value": row.subscription, "source": "handoff"},
-    }
-    return {**mapping.variables(found, row.custom, now=rt.now(), locale=visit.locale), **fixed}
+    if visit.connection is None:
+        return visit.subject
+    with rt.transaction(row.workspace_id) as session:
+        [subject] = catalogue.load(session, visit.connection.id, [(row.customer, row.subscription)])
+    return catalogue.refreshed(subject, subscription=found.subscription, customer=found.customer, as_of=found.as_of, custom=row.custom)
+
+
+def _variables(rt: Runtime, visit: Visit, subject: Subject) -> Json:
+    # Not `visit.reader`: the customer may only just have been looked up.
+    resolved = mapping.resolve(visit.mappings, subject, rt.now(), closed=closed(visit))
+    return mapping.keep(resolved, spoken.reader(visit.row.locale, subject.customer))

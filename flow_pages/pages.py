@@ -129,7 +129,8 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
         # What only the team can do has no date that could be promised.
         is_request = is_request or isinstance(cancels.plan(subscription, action_id="", intent={}), verdicts.Refused)
-        words = {"renewal_date": spoken.day(subscription.current_period_end, visit.locale), **words}
+        if "renewal_date" not in words or not words["renewal_date"].is_known:
+            words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
         consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.locale)
         others = [spoken.plan(one, names) for one in running]
     told = {**frame, "say": lambda text: wording.render(text, words)}

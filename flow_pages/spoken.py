@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from babel import Locale, UnknownLocaleError
 from babel.dates import format_date
 
 from connect_app import money
-from connect_app.stripe_gateway.objects import Item, Subscription
+from connect_app.stripe_gateway.objects import Customer, Item, Subscription
 
 # What our pages are written in. A German date amid English words would read as neither.
 LANGUAGE = "en"
@@ -15,13 +14,17 @@ LANGUAGE = "en"
 OPEN_INVOICE = "Only an open invoice"
 
 
+def reader(wanted: str | None, customer: Customer | None) -> str:
+    """What a customer's own values are written for: the hand-off's locale, else the first they prefer at Stripe, else English."""
+    for tag in (wanted, *(customer.preferred_locales if customer else ())):
+        if tag and money.is_known(tag):
+            return tag
+    return LANGUAGE
+
+
 def day(at: datetime, locale: str) -> str:
     """`December 22, 2026`, as a reader of `locale` writes it; an unknown locale reads English."""
-    try:
-        reader = Locale.parse(locale.replace("-", "_"))
-    except (ValueError, UnknownLocaleError):
-        reader = Locale("en")
-    return format_date(at.date(), format="long", locale=reader)
+    return format_date(at.date(), format="long", locale=money.reader(locale))
 
 
 def while_paused(resumes_at: datetime | None, locale: str) -> str:

@@ -1,11 +1,12 @@
 """A customer's visit as a page needs it, read in one query: session, flow, what the mirror knows, what was answered and chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from connect_app import db, preferences
@@ -15,11 +16,10 @@ from connect_app.models import (
     Choice,
     Connection,
     Customer,
+    FieldMapping,
     FlowSession,
     FlowVersion,
     LinkLookup,
-    Price,
-    Product,
     Setting,
     Subscription,
     Work,
@@ -29,8 +29,10 @@ from connect_app.models.base import Json
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, spoken, versions
+from flow_pages import links, spoken, versions, wording
 from flow_pages.document import Flow
+from webhooks import catalogue, mapping
+from webhooks.catalogue import Subject
 
 log = structlog.get_logger()
 
@@ -53,9 +55,11 @@ class Visit:
     flow: Flow
     subscription: objects.Subscription | None
     customer: objects.Customer | None
-    product_name: str | None
     as_of: datetime | None
     is_doubtful: bool
+    # For the first look alone, empty afterwards.
+    subject: Subject
+    mappings: Sequence[mapping.Mapping]
     answers: Mapping[str, Json]
     choice: Choice | None
 
@@ -65,13 +69,18 @@ class Visit:
 
     @property
     def locale(self) -> str:
-        """What dates and money are written for: the language of the pages, whatever language the customer reads elsewhere."""
+        """What the pages' own dates and money are written for: their own language, whatever language the customer reads elsewhere."""
         return spoken.LANGUAGE
 
     @property
-    def words(self) -> dict[str, str]:
+    def reader(self) -> str:
+        """What the owner's copy writes dates, money and numbers for: the owner's words may be in any language, the customer's most of all."""
+        return spoken.reader(self.row.locale, self.customer)
+
+    @property
+    def words(self) -> dict[str, wording.Word]:
         """The variables for copy, as they were when the flow was first shown."""
-        return {name: str(found["value"]) for name, found in self.row.variables.items()}
+        return wording.words(self.row.variables, self.reader)
 
     @property
     def return_url(self) -> str | None:
@@ -121,7 +130,16 @@ def load(session: Session, session_id: str) -> Visit | None:
     settings = select(func.jsonb_object_agg(Setting.name, Setting.value)).where(Setting.workspace_id == FlowSession.workspace_id)
     answers = select(func.jsonb_object_agg(Answer.step, Answer.value)).where(Answer.session_id == FlowSession.id)
     refetch = func.concat(FlowSession.connection_id, "/subscription/", FlowSession.subscription)
-    product = func.coalesce(Price.product, Subscription.raw["items"]["data"][0]["price"]["product"].astext)
+    columns = "name", FieldMapping.name, "type", FieldMapping.type, "source", FieldMapping.source, "fallback", FieldMapping.fallback
+    mapped = select(func.jsonb_agg(func.jsonb_build_object(*columns))).where(FieldMapping.workspace_id == FlowSession.workspace_id)
+    is_first = FlowSession.variables == {}
+    # Names of columns in this statement, and of nothing else.
+    beside: ColumnElement[Json] = literal_column(
+        catalogue.beside(
+            connection="sessions.connection_id", customer="sessions.customer", subscriptions="subscriptions", customers="customers"
+        ),
+        JSONB(),
+    )
     doubtful = exists().where(Work.kind == "refetch", Work.row_id == refetch, Work.gave_up_at.is_(None))
     found = session.execute(
         select(
@@ -132,7 +150,9 @@ def load(session: Session, session_id: str) -> Visit | None:
             Subscription.raw.label("subscription"),
             Subscription.as_of,
             Customer.raw.label("customer"),
-            Product.name.label("product_name"),
+            Customer.as_of.label("customer_as_of"),
+            case((is_first, beside)).label("beside"),
+            case((is_first, mapped.scalar_subquery())).label("mappings"),
             Choice,
             settings.scalar_subquery().label("settings"),
             answers.scalar_subquery().label("answers"),
@@ -150,15 +170,13 @@ def load(session: Session, session_id: str) -> Visit | None:
             ),
         )
         .outerjoin(Customer, and_(Customer.connection_id == FlowSession.connection_id, Customer.id == FlowSession.customer))
-        .outerjoin(Price, and_(Price.connection_id == FlowSession.connection_id, Price.id == Subscription.price))
-        .outerjoin(Product, and_(Product.connection_id == FlowSession.connection_id, Product.id == product))
         .outerjoin(Choice, Choice.session_id == FlowSession.id)
         .where(FlowSession.id == session_id)
         .execution_options(populate_existing=True)
     ).first()
     if found is None:
         return None
-    subscription = _subscription(found.subscription)
+    subscription, customer = _subscription(found.subscription), _customer(found.customer)
     if subscription is not None and subscription.customer != found.FlowSession.customer:
         # The hand-off could not know it yet; now that we do, it is as if there were nothing.
         raise foreign_subscription()
@@ -169,10 +187,19 @@ def load(session: Session, session_id: str) -> Visit | None:
         connection=found.Connection,
         flow=versions.read(found.document),
         subscription=subscription,
-        customer=_customer(found.customer),
-        product_name=found.product_name,
+        customer=customer,
         as_of=found.as_of,
         is_doubtful=found.is_doubtful,
+        subject=catalogue.subject(
+            customer_id=found.FlowSession.customer,
+            subscription_id=found.FlowSession.subscription,
+            subscription=subscription,
+            customer=customer,
+            beside=found.beside,
+            as_of={"subscription": found.as_of, "customer": found.customer_as_of},
+            custom=found.FlowSession.custom,
+        ),
+        mappings=mapping.overlaid(found.mappings),
         answers=found.answers or {},
         choice=found.Choice,
     )

@@ -53,14 +53,22 @@ KINDS = {
     "drain": Kind(queue=EVENTS, handler="jobs.stripe_events:drain", attempts=1000000),
     # row_id is `connection_id/type/object_id`.
     "refetch": Kind(queue=EVENTS, handler="jobs.stripe_events:refetch", attempts=20, given_up="jobs.stripe_events:refetch_given_up"),
+    # row_id is `connection_id/customer_id`, and a connection's id.
+    "first_purchase": Kind(queue=UPKEEP, handler="jobs.purchases:look_up", attempts=20),
+    "first_purchases": Kind(queue=UPKEEP, handler="jobs.purchases:look_up_all", attempts=20),
     # row_id is a connection's id.
     "read_in": Kind(queue=UPKEEP, handler="jobs.backfill:read_in", attempts=50, given_up="jobs.backfill:give_up"),
+    "reconcile": Kind(queue=UPKEEP, handler="jobs.reconciliation:reconcile", attempts=10),
+    "compare": Kind(queue=UPKEEP, handler="jobs.comparison:compare", attempts=10),
+    "watch": Kind(queue=UPKEEP, handler="jobs.alerts:watch", attempts=10),
     "check_connection": Kind(queue=UPKEEP, handler="jobs.connection_checks:check", attempts=10),
     "deauthorize": Kind(queue=UPKEEP, handler="jobs.connection_checks:deauthorize", attempts=20),
     # row_id is `account/mode`, of an account that was granted and that nobody here has.
     "give_back": Kind(queue=UPKEEP, handler="jobs.connection_checks:give_back", attempts=20),
     # row_id is a session's id: what became of it is looked at again, by time and by Stripe's news; it waits in between as the same row.
     "validate": Kind(queue=UPKEEP, handler="jobs.validation:validate", attempts=1000000),
+    # row_id is jobs.schedule.ONCE.
+    "retention": Kind(queue=UPKEEP, handler="jobs.retention:drop_events", attempts=10),
     # row_id is a delivery's id.
     "email": Kind(queue=DELIVERIES, handler="jobs.mail:deliver", attempts=12, given_up="jobs.mail:give_up"),
 }

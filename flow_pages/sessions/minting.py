@@ -94,6 +94,8 @@ def control_reason(preferences: Preferences, connection: Connection | None, subs
         return "not_connected"
     if subscription is None:
         return "unknown_subscription"
+    if not preferences.enrichment:
+        return "not_enriched"
     return "plain" if preferences.plain_cancel_only else None
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import LocalClient
 from tests import make
-from webhooks import enrichment, events, mapping, mirror, projections, store
+from webhooks import enrichment, events, mirror, projections, store
 from webhooks.enrichment import Enriched
 
 
@@ -180,37 +179,3 @@ def test_another_workspace_s_connection_is_not_there(rt: Runtime, local: LocalSt
         rt, workspace_id=other.workspace_id, mode="test", connection_id=stage.connection_id, customer=customer, subscription=subscription
     )
     assert found == Enriched()
-
-
-def test_variables_come_from_stripe_first_then_from_the_hand_off(rt: Runtime, stage: make.Stage) -> None:
-    make.read_in(rt)
-    found = load(rt, stage, *stage.shapes["monthly"])
-    custom = {"first_name": "Em", "email": "other@mail.example", "amount": ["no"], "unheard": "of"}
-    variables = mapping.variables(found, custom, now=rt.now(), locale="en")
-    assert variables["first_name"] == {"value": "Maya", "source": "customer.name"}
-    assert variables["plan_name"] == {"value": "Pro", "source": "product.name"}
-    assert variables["amount"] == {"value": "$29.00", "source": "subscription.amount"}
-    assert variables["email"]["value"] == "maya.okafor@mail.example"
-    assert variables["renewal_date"]["source"] == "subscription.current_period_end"
-    assert set(variables) == set(mapping.NAMES)
-    empty = mapping.variables(Enriched(), custom, now=rt.now(), locale="en")
-    assert empty == {
-        "first_name": {"value": "Em", "source": "custom.first_name"},
-        "email": {"value": "other@mail.example", "source": "custom.email"},
-    }
-
-
-@pytest.mark.parametrize(("shape", "has_renewal"), [("monthly", True), ("already_canceling", False), ("paused", False)])
-def test_who_will_not_renew_has_no_renewal_date(rt: Runtime, stage: make.Stage, shape: str, has_renewal: bool) -> None:
-    found = load(rt, stage, *stage.shapes[shape])
-    assert ("renewal_date" in mapping.variables(found, {}, now=rt.now(), locale="de")) is has_renewal
-
-
-def test_dates_and_money_are_written_for_their_reader(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
-    customer, subscription = stage.shapes["monthly"]
-    item = local.world(stage.account, False).get("subscription", subscription)["items"]["data"][0]
-    item["current_period_end"] = int(datetime(2030, 3, 5, 12, tzinfo=UTC).timestamp())
-    found = load(rt, stage, customer, subscription)
-    german = mapping.variables(found, {}, now=rt.now(), locale="de")
-    assert (german["renewal_date"]["value"], german["amount"]["value"]) == ("5. März 2030", "29,00\xa0$")
-    assert mapping.variables(found, {}, now=rt.now(), locale="xx-nonsense")["renewal_date"]["value"] == "March 5, 2030"
