@@ -20,6 +20,11 @@ def record_once(
 ) -> None:
     """Append a fact that Stripe may tell more than once: of one session, kind and `key` there is one, the first."""
     row = insert(SessionFact).values(
-        id=f"fct_{session_id}_{kind}_{key}", workspace_id=workspace_id, session_id=session_id, kind=kind, at=at, data=data or {}
+        id=once(session_id, kind, key), workspace_id=workspace_id, session_id=session_id, kind=kind, at=at, data=data or {}
     )
     session.execute(row.on_conflict_do_nothing(index_elements=[SessionFact.id]))
+
+
+def once(session_id: str, kind: str, key: str) -> str:
+    """The id of such a fact, whether it is there or not."""
+    return f"fct_{session_id}_{kind}_{key}"

@@ -15,6 +15,7 @@ from connect_app.models.base import Json
 from flow_pages import steps, visits
 from flow_pages.document import DiscountOffer
 from flow_pages.visits import Visit
+from jobs import validation
 
 COMMENT_LENGTH = 2000
 
@@ -32,6 +33,7 @@ def shown(session: Session, visit: Visit, now: datetime) -> bool:
         return False
     if is_first and touched == now:
         facts.record(session, row.workspace_id, row.id, "session.started", now)
+        validation.ask(session, row.workspace_id, [row.id], now + validation.ABANDONED_AFTER)
     return True
 
 
@@ -85,6 +87,7 @@ def never_mind(session: Session, visit: Visit, now: datetime) -> bool:
         return False
     session.execute(update(FlowSession).where(FlowSession.id == row.id).values(kept_at=now))
     facts.record(session, row.workspace_id, row.id, "session.kept", now)
+    validation.ask(session, row.workspace_id, [row.id], now)
     return True
 
 

@@ -3,28 +3,25 @@
 from datetime import datetime
 
 import structlog
-from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app import audit, connections, errors
-from connect_app.models import Action, Choice, Outcome, Receipt
+from connect_app.models import Action, Choice, Receipt
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import Missing, StripeFailure
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
-from jobs import letters, plans, receipts
+from jobs import letters, plans, receipts, validation
 from jobs.actions import ledger
 from webhooks import projections
 
 log = structlog.get_logger()
 
-# What a verified action makes of its session: state and how, by SPEC section 11.
 _CLOSED = "Your team closed this request: it is not tried any more, and nothing was read back from Stripe for it."
 # Why a coupon is none any more, though the mirror may still offer it to the next customer.
 _COUPON_IS_OVER = ("coupon_gone", "coupon_not_valid", "coupon_expired")
-_OUTCOMES = {"cancel": ("canceled", None), "discount": ("watch", "offer"), "undo_cancel": ("watch", "undone")}
 
 
 def wish(action: Action) -> plans.Wish:
@@ -182,27 +179,18 @@ def _request(action: Action, read: Read[Subscription]) -> str | None:
 
 
 def _outcome(session: Session, action: Action, before: Subscription, now: datetime) -> None:
+    """The sessions this bears on are decided anew: its own, and where it takes a cancellation back, those that had canceled."""
+    concerned: set[str | None] = {action.session_id}
     if action.verb == "undo_cancel" or (action.verb == "discount" and before.is_scheduled_to_cancel):
-        _undone(session, action, now)
-    if action.session_id is None or action.verb not in _OUTCOMES:
-        return
-    state, how = _OUTCOMES[action.verb]
-    row = insert(Outcome).values(session_id=action.session_id, workspace_id=action.workspace_id, state=state, how=how, since=now)
-    session.execute(row.on_conflict_do_update(index_elements=[Outcome.session_id], set_={"state": state, "how": how, "since": now}))
-
-
-def _undone(session: Session, action: Action, now: datetime) -> None:
-    """Whichever session had canceled this subscription is on watch again."""
-    canceled = select(Action.session_id).where(
-        Action.connection_id == action.connection_id,
-        Action.subscription == action.subscription,
-        Action.verb == "cancel",
-        Action.state == "verified",
-        Action.session_id.is_not(None),
-    )
-    session.execute(
-        update(Outcome)
-        .where(Outcome.state == "canceled", Outcome.session_id.in_(canceled))
-        .values(state="watch", how="undone", since=now)
-        .execution_options(synchronize_session=False)
-    )
+        canceled = select(Action.session_id).where(
+            Action.connection_id == action.connection_id,
+            Action.subscription == action.subscription,
+            Action.verb == "cancel",
+            Action.state == "verified",
+            Action.session_id.is_not(None),
+        )
+        concerned.update(session.execute(canceled).scalars())
+    wanted = sorted(id for id in concerned if id is not None)
+    for session_id in wanted:
+        validation.reckon(session, action.workspace_id, session_id, now)
+    validation.ask(session, action.workspace_id, wanted, now)

@@ -84,7 +84,7 @@ class Stage:
                     id=session_id, workspace_id=self.workspace_id, mode=self.mode, connection_id=self.connection_id,
                     flow_version_id=self.version_id, origin="embed", is_control=False, customer=customer, subscription=subscription,
                     bundle=session_id, state="chosen", minted_at=now, expires_at=now + timedelta(hours=24), last_activity_at=now,
-                    custom={}, variables={},
+                    shown_at=now, custom={}, variables={},
                 )
             )  # fmt: skip
         return session_id
@@ -93,7 +93,11 @@ class Stage:
         """An action of a session about the sample subscription of this shape."""
         customer, subscription = self.shapes[shape]
         customer, subscription = values.pop("customer", customer), values.pop("subscription", subscription)
-        session_id = values.pop("session_id", None) or self.visit(customer, subscription)
+        session_id = values.pop("session_id", None)
+        if session_id is None:
+            session_id = self.visit(customer, subscription)
+            if verb in ("cancel", "discount") and "choice_id" not in values:
+                values["choice_id"] = self.choice(session_id, "cancel" if verb == "cancel" else "accept")
         usual: dict[str, dict[str, Any]] = {
             "cancel": {"feedback": "too_expensive", "comment": "Too dear for me.", "when": "period_end"},
             "discount": {"offer_id": "off_1", "coupon": "STAY20", "headline": "20% off for 3 months"},

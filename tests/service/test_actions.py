@@ -55,7 +55,7 @@ def test_a_cancel_is_written_once_read_back_and_proven(stage: Stage) -> None:
     ]  # fmt: skip
     assert all(attempt.stripe_request_id for attempt in stage.attempts(action))
     assert done.stripe_request_id == stage.attempts(action)[1].stripe_request_id
-    assert stage.facts(action) == ["action.queued", "action.applied", "action.verified"]
+    assert stage.facts(action) == ["action.queued", "action.applied", "action.verified", "outcome.changed"]
     assert stage.work_rows() == []
 
 

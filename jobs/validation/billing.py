@@ -1,0 +1,320 @@
+"""What billing shows of a session's customer: read from the mirror always, and from Stripe itself at the two moments that decide."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connect_app import preferences
+from connect_app.models import Action, Choice, Connection, FlowSession, Invoice, Outcome, SessionFact, Subscription
+from connect_app.models.base import Json
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
+from connect_app.stripe_gateway.account import AccountGateway
+from connect_app.stripe_gateway.errors import Missing
+from jobs import budget
+from jobs.validation import doors, table, worth
+from webhooks import attribution, projections
+
+log = structlog.get_logger()
+
+_INVOICES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One session as its outcome is decided. `shown` is the subscription its standing is about: its own, or the one that followed it.
+
+    `before` is its subscription as it was before what was chosen changed anything, where something did.
+    """
+
+    row: FlowSession
+    was: table.Outcome | None
+    looked_at: datetime | None
+    revenue: Json
+    visit: table.Visit
+    connection: Connection | None
+    is_attributed: bool
+    standing: table.Standing | None
+    shown: objects.Subscription | None
+    before: objects.Subscription | None
+
+    @property
+    def can_look(self) -> bool:
+        """Whether Stripe can be asked at all."""
+        return self.is_attributed and self.connection is not None and self.connection.state == "connected"
+
+
+def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bool = False) -> Case | None:
+    """The session as rows show it; None where nobody has opened it. `is_missing`: Stripe was just asked, and has no such subscription."""
+    row = session.execute(
+        select(FlowSession).where(FlowSession.workspace_id == workspace_id, FlowSession.id == session_id)
+    ).scalar_one_or_none()
+    if row is None or row.shown_at is None:
+        return None
+    settings = preferences.read(session, workspace_id)
+    kept = session.execute(select(Outcome).where(Outcome.session_id == session_id)).scalar_one_or_none()
+    choice = session.execute(select(Choice).where(Choice.session_id == session_id)).scalar_one_or_none()
+    actions = _actions(session, row)
+    connection = (
+        session.execute(select(Connection).where(Connection.id == row.connection_id)).scalar_one_or_none() if row.connection_id else None
+    )
+    held = _subscription(session, row)
+    chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
+    verified_at = _verified_at(chosen)
+    visit = table.Visit(
+        shown_at=row.shown_at,
+        last_activity_at=row.last_activity_at,
+        interval=timedelta(days=settings.save_interval_days),
+        kept_at=row.kept_at,
+        choice=cast(table.Verb, choice.verb) if choice is not None else None,
+        chosen_at=choice.made_at if choice is not None else None,
+        verified_at=verified_at,
+        undone_at=_undone_at(session, row, choice, verified_at, actions, held),
+    )
+    standing, shown = (None, None)
+    if connection is not None and settings.attribution:
+        standing, shown = _standing(session, row, connection, actions, held, is_missing=is_missing)
+    planned = next((action.call for action in chosen if action.call), None)
+    return Case(
+        row=row,
+        was=_outcome(kept),
+        looked_at=kept.checked_at if kept else None,
+        revenue=dict(kept.revenue or {}) if kept else {},
+        visit=visit,
+        connection=connection,
+        is_attributed=settings.attribution,
+        standing=standing,
+        shown=shown,
+        before=objects.read_subscription(planned["before"]) if planned else None,
+    )
+
+
+def look(rt: Runtime, case: Case) -> bool:
+    """Ask Stripe now, and keep in the mirror what it says of the subscription, its payments and what followed it.
+
+    False where Stripe has no such subscription. Raises what the gateway raises; nothing is open meanwhile.
+    """
+    connection = case.connection
+    if connection is None:
+        raise ValueError("without a connection there is nobody to ask")
+    account = rt.stripe(connection.mode).account(connection.account)
+    place = connection.workspace_id, connection.id
+    is_there = _read(rt, account, connection, case.row.subscription)
+    with rt.transaction(connection.workspace_id) as session:
+        held = _subscription(session, case.row)
+    if held is None or _has_left(held.subscription):
+        budget.wait(rt, connection.account, connection.mode)
+        others = account.subscriptions(customer=case.row.customer)
+        with rt.transaction(connection.workspace_id) as session:
+            projections.apply_reads(session, *place, others.value.items, others.as_of)
+            later = _successor(session, case.row, held.subscription) if held is not None else None
+        if later is not None:
+            _read_invoices(rt, account, connection, later.subscription.id)
+    _follow_charges(rt, account, connection, case.row)
+    return is_there
+
+
+def _read(rt: Runtime, account: AccountGateway, connection: Connection, id: str) -> bool:
+    place = connection.workspace_id, connection.id
+    budget.wait(rt, connection.account, connection.mode)
+    try:
+        read = account.subscription(id)
+    except Missing:
+        with rt.transaction(connection.workspace_id) as session:
+            projections.mark_deleted(session, *place, "subscription", id, rt.now().replace(microsecond=0))
+        return False
+    with rt.transaction(connection.workspace_id) as session:
+        projections.apply_read(session, *place, read.value, read.as_of)
+    _read_invoices(rt, account, connection, id)
+    return True
+
+
+def _read_invoices(rt: Runtime, account: AccountGateway, connection: Connection, subscription: str) -> None:
+    budget.wait(rt, connection.account, connection.mode)
+    page = account.invoices(subscription=subscription, limit=_INVOICES)
+    with rt.transaction(connection.workspace_id) as session:
+        projections.apply_reads(session, connection.workspace_id, connection.id, page.value.items, page.as_of)
+
+
+def _follow_charges(rt: Runtime, account: AccountGateway, connection: Connection, row: FlowSession) -> None:
+    """Which invoice a refunded or disputed charge paid: since 2025-03-31 only the invoice's payments tell."""
+    with rt.transaction(connection.workspace_id) as session:
+        unknown = worth.unlinked(session, connection.id, row.customer)
+    for charge, payment_intent in unknown:
+        budget.wait(rt, connection.account, connection.mode)
+        invoice = account.invoice_paid_by(payment_intent).value
+        if invoice is not None:
+            with rt.transaction(connection.workspace_id) as session:
+                attribution.pays(session, connection.id, charge, invoice)
+
+
+def _actions(session: Session, row: FlowSession) -> list[Action]:
+    """Every change of this subscription's that we know of, whichever session or page asked for it."""
+    mine = Action.session_id == row.id
+    of_it = (Action.connection_id == row.connection_id) & (Action.subscription == row.subscription) if row.connection_id else mine
+    found = select(Action).where(Action.workspace_id == row.workspace_id, mine | of_it)
+    rows = session.execute(found.order_by(Action.asked_at, Action.id), execution_options={"populate_existing": True})
+    return list(rows.scalars())
+
+
+def _verified_at(chosen: Sequence[Action]) -> datetime | None:
+    """When the last of a choice's changes was verified; None while one is under way, or where none was."""
+    if any(action.state not in ("verified", "failed") for action in chosen):
+        return None
+    return max((action.verified_at for action in chosen if action.verified_at is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A subscription as the mirror has it."""
+
+    subscription: objects.Subscription
+    as_of: datetime
+
+
+def _subscription(session: Session, row: FlowSession) -> _Held | None:
+    found = select(Subscription.raw, Subscription.as_of).where(
+        Subscription.connection_id == row.connection_id, Subscription.id == row.subscription, Subscription.is_deleted.is_(False)
+    )
+    line = session.execute(found).one_or_none()
+    return _Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) if line is not None else None
+
+
+def _undone_at(
+    session: Session, row: FlowSession, choice: Choice | None, verified_at: datetime | None, actions: Sequence[Action], held: _Held | None
+) -> datetime | None:
+    """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows."""
+    if choice is None:
+        own = [action.verified_at for action in actions if action.session_id == row.id and action.verb == "undo_cancel"]
+        return min((at for at in own if at is not None), default=None)
+    if choice.verb != "cancel" or verified_at is None:
+        return None
+    signs = [action.verified_at for action in actions if action.verified_at is not None and _clears(action)]
+    told = select(SessionFact.at, SessionFact.data).where(SessionFact.session_id == row.id, SessionFact.kind == "stripe.changed")
+    signs.extend(
+        fact.at
+        for fact in session.execute(told)
+        if not fact.data.get("is_canceling") and fact.data.get("status") not in ("canceled", "incomplete_expired", "unpaid")
+    )
+    if held is not None and not _has_left(held.subscription):
+        signs.append(held.as_of)
+    # Stripe's times are whole seconds: what bears the second of the cancel's proof may be older than it.
+    return min((at for at in signs if at.replace(microsecond=0) > verified_at.replace(microsecond=0)), default=None)
+
+
+def _clears(action: Action) -> bool:
+    """Whether this verified change took a cancellation back: an undo, or an offer accepted while canceling."""
+    if action.verb == "undo_cancel":
+        return True
+    before = (action.call or {}).get("before") or {}
+    return action.verb != "cancel" and (bool(before.get("cancel_at_period_end")) or before.get("cancel_at") is not None)
+
+
+def _has_left(subscription: objects.Subscription) -> bool:
+    return subscription.is_ended or subscription.is_scheduled_to_cancel or subscription.status is objects.Status.UNPAID
+
+
+def _standing(
+    session: Session, row: FlowSession, connection: Connection, actions: Sequence[Action], held: _Held | None, *, is_missing: bool
+) -> tuple[table.Standing | None, objects.Subscription | None]:
+    if held is None:
+        gone = session.execute(
+            select(Subscription.as_of).where(Subscription.connection_id == connection.id, Subscription.id == row.subscription)
+        ).scalar_one_or_none()
+        known = is_missing or gone is not None
+        return (table.Standing(kind="missing", as_of=gone or row.last_activity_at) if known else None), None
+    own = held.subscription
+    if not _has_left(own):
+        return _shown(session, connection, held), own
+    left = table.Left(at=_left_at(own) or held.as_of, door=_door(own, actions, connection))
+    after = _successor(session, row, own)
+    if after is None:
+        kind: table.Kind = "leaving" if own.is_scheduled_to_cancel and own.status is not objects.Status.UNPAID else "ended"
+        return table.Standing(kind=kind, as_of=held.as_of, left_at=left.at, door=left.door), own
+    # Stripe's deadline for coming back runs from the end, not from the day it was decided.
+    left = table.Left(at=own.ended_at or left.at, door=left.door)
+    standing = _shown(session, connection, after, successor_at=after.subscription.created, predecessor=left)
+    return standing, after.subscription
+
+
+def _shown(
+    session: Session,
+    connection: Connection,
+    held: _Held,
+    *,
+    successor_at: datetime | None = None,
+    predecessor: table.Left | None = None,
+) -> table.Standing:
+    one = held.subscription
+    invoices = select(Invoice.status, Invoice.created_at).where(
+        Invoice.connection_id == connection.id,
+        Invoice.subscription == one.id,
+        Invoice.is_deleted.is_(False),
+        Invoice.status.is_distinct_from("draft"),
+    )
+    made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
+    is_owing = bool(made) and made[0].status != "paid"
+    kind: table.Kind = "paying"
+    if _has_left(one):
+        kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
+    elif one.is_paused:
+        kind = "paused"
+    elif is_owing or one.status not in (objects.Status.ACTIVE, objects.Status.TRIALING):
+        kind = "owing"
+    return table.Standing(
+        kind=kind,
+        as_of=held.as_of,
+        left_at=_left_at(one) if _has_left(one) else None,
+        door=doors.door(one, (), connection.portal_cancel_open) if _has_left(one) else None,
+        charged_at=max((invoice.created_at for invoice in made if invoice.status == "paid"), default=None),
+        successor_at=successor_at,
+        predecessor=predecessor,
+    )
+
+
+def _left_at(subscription: objects.Subscription) -> datetime | None:
+    return subscription.canceled_at or subscription.ended_at
+
+
+def _door(subscription: objects.Subscription, actions: Sequence[Action], connection: Connection) -> str:
+    ours = [
+        (action.asked_at, action.verified_at)
+        for action in actions
+        if action.verb == "cancel" and action.verified_at is not None and action.subscription == subscription.id
+    ]
+    return doors.door(subscription, ours, connection.portal_cancel_open)
+
+
+def _successor(session: Session, row: FlowSession, left: objects.Subscription) -> _Held | None:
+    """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended."""
+    left_at = left.canceled_at or left.ended_at
+    if left_at is None:
+        return None
+    found = select(Subscription.raw, Subscription.as_of).where(
+        Subscription.connection_id == row.connection_id,
+        Subscription.customer == row.customer,
+        Subscription.id != row.subscription,
+        Subscription.is_deleted.is_(False),
+        Subscription.created_at >= left_at,
+        Subscription.created_at >= row.shown_at,
+        Subscription.status.not_in((objects.Status.INCOMPLETE, objects.Status.INCOMPLETE_EXPIRED)),
+    )
+    held = [_Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
+    return min(held, key=lambda one: (_has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)
+
+
+def _outcome(kept: Outcome | None) -> table.Outcome | None:
+    if kept is None:
+        return None
+    return table.Outcome(
+        state=cast(table.State, kept.state),
+        since=kept.since,
+        how=cast("table.How | None", kept.how),
+        door=kept.door,
+        interval_ends_at=kept.interval_ends_at,
+    )

@@ -1,0 +1,174 @@
+"""Deciding one session's outcome: when the mirror is enough, when Stripe is asked, and what is written down of it."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from connect_app import connections, facts
+from connect_app.models import Charge, FlowSession, Invoice, Outcome, SessionFact
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.errors import AccessLost, Refused, Transient
+from jobs import queues, work
+from jobs.validation import billing, table, worth
+
+log = structlog.get_logger()
+
+# How long to wait where Stripe cannot be asked: the account is disconnected, or refuses.
+_UNREACHABLE = timedelta(days=1)
+
+
+def validate(rt: Runtime, claim: work.Claim) -> work.End:
+    """Bring the outcome of the session `claim.row_id` up to now. Between two looks its work row waits for the time that comes next."""
+    now = rt.now()
+    with rt.transaction(claim.tenant) as session:
+        case = billing.load(session, claim.tenant, claim.row_id)
+    if case is None:
+        return work.Done()
+    is_missing, looked_at, hindrance = False, None, None
+    steps = table.settled(case.was, case.visit, case.standing, now)
+    if table.wants_look(steps[-1] if steps else case.was, case.looked_at, now):
+        if not case.can_look:
+            hindrance = "Stripe cannot be asked" if case.is_attributed else None
+        else:
+            try:
+                is_missing = not billing.look(rt, case)
+                looked_at = rt.now()
+            except Transient as failure:
+                return work.Again(problem=str(failure))
+            except AccessLost as loss:
+                _access_lost(rt, claim, case, loss)
+                hindrance = str(loss)
+            except Refused as refusal:
+                log.warning("validation.refused", session=claim.row_id, problem=str(refusal))
+                hindrance = str(refusal)
+    with rt.transaction(claim.tenant) as session:
+        due_at = reckon(session, claim.tenant, claim.row_id, rt.now(), looked_at=looked_at, is_missing=is_missing)
+        # Last: who verifies an action holds the session and then asks for this very work.
+        claim.fence(session)
+    if hindrance is not None:
+        return work.Again(problem=hindrance[:500], after=_UNREACHABLE)
+    if due_at is None:
+        return work.Done()
+    return work.Again(problem="waits for its time", after=max(timedelta(0), due_at - rt.now()))
+
+
+def reckon(
+    session: Session, workspace_id: str, session_id: str, now: datetime, *, looked_at: datetime | None = None, is_missing: bool = False
+) -> datetime | None:
+    """Decide the outcome from what rows show, and record each step of it as a fact; gives when time alone will change it next.
+
+    `looked_at` is when Stripe was asked for this, `is_missing` that it has no such subscription.
+    """
+    # One at a time decides about a session; facts and answers may be added meanwhile.
+    session.execute(select(FlowSession.id).where(FlowSession.id == session_id).with_for_update(key_share=True))
+    case = billing.load(session, workspace_id, session_id, is_missing=is_missing)
+    if case is None:
+        return None
+    if case.connection is not None:
+        _payments(session, case)
+    was, steps = case.was, table.settled(case.was, case.visit, case.standing, now)
+    for step in steps:
+        changed = {"from": was.state if was else "open", "to": step.state, "how": step.how, "door": step.door}
+        facts.record(session, workspace_id, session_id, "outcome.changed", now, {**changed, "since": step.since.isoformat()})
+        was = step
+    if was is not None and (steps or looked_at is not None or case.was is not None):
+        _keep(session, case, was, looked_at or case.looked_at, now)
+    return table.due_at(was, case.visit, now)
+
+
+def ask(session: Session, workspace_id: str, session_ids: Iterable[str], due_at: datetime) -> None:
+    """Have these sessions looked at again."""
+    for session_id in sorted(session_ids):
+        queues.enqueue(session, "validate", session_id, workspace_id, due_at=due_at)
+
+
+def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_at: datetime | None, now: datetime) -> None:
+    revenue = case.revenue
+    if case.connection is not None and case.is_attributed and outcome.state != "open":
+        revenue = worth.weighed(
+            session,
+            case.connection.id,
+            case.revenue,
+            outcome,
+            case.shown,
+            before=case.before,
+            subscriptions=_subscriptions(case),
+            since=case.visit.shown_at,
+            now=now,
+        )
+    values = {
+        "state": outcome.state,
+        "how": outcome.how,
+        "since": outcome.since,
+        "door": outcome.door,
+        "interval_ends_at": outcome.interval_ends_at,
+        "checked_at": looked_at,
+        "revenue": revenue or None,
+    }
+    row = insert(Outcome).values(session_id=case.row.id, workspace_id=case.row.workspace_id, **values)
+    session.execute(row.on_conflict_do_update(index_elements=[Outcome.session_id], set_=values))
+
+
+def _payments(session: Session, case: billing.Case) -> None:
+    """Each invoice that was paid since the session began is a fact of it, once; and so is what was given back of it, or disputed."""
+    row, connection = case.row, case.connection
+    if connection is None:
+        return
+    begun = case.visit.shown_at.replace(microsecond=0)
+    paid = (
+        select(Invoice.id, Invoice.paid_at, Invoice.amount_paid, Invoice.currency, Invoice.subscription)
+        .where(
+            Invoice.connection_id == connection.id,
+            Invoice.subscription.in_(_subscriptions(case)),
+            Invoice.is_deleted.is_(False),
+            Invoice.status == "paid",
+            Invoice.paid_at >= begun,
+        )
+        .order_by(Invoice.paid_at, Invoice.id)
+    )
+    known = set(
+        session.execute(
+            select(SessionFact.id).where(
+                SessionFact.session_id == row.id, SessionFact.kind.in_(("invoice.paid", "charge.refunded", "charge.disputed"))
+            )
+        ).scalars()
+    )
+    for invoice in session.execute(paid).all():
+        told = {"invoice": invoice.id, "amount": invoice.amount_paid, "currency": invoice.currency, "subscription": invoice.subscription}
+        _once(session, row, "invoice.paid", invoice.paid_at, told, invoice.id, known)
+    charges = (
+        select(Charge)
+        .join(Invoice, (Invoice.connection_id == Charge.connection_id) & (Invoice.id == Charge.invoice))
+        .where(Charge.connection_id == connection.id, Invoice.subscription.in_(_subscriptions(case)), Charge.as_of >= begun)
+    )
+    for charge in session.execute(charges.order_by(Charge.id)).scalars():
+        told = {"charge": charge.id, "invoice": charge.invoice, "currency": charge.currency}
+        if charge.amount_refunded > 0:
+            key = f"{charge.id}_{charge.amount_refunded}"
+            _once(session, row, "charge.refunded", charge.as_of, {**told, "amount": charge.amount_refunded}, key, known)
+        if charge.dispute_status is not None:
+            details = {**told, "amount": charge.amount_disputed, "status": charge.dispute_status}
+            _once(session, row, "charge.disputed", charge.as_of, details, f"{charge.id}_{charge.dispute_status}", known)
+
+
+def _once(session: Session, row: FlowSession, kind: str, at: datetime, told: dict[str, object], key: str, known: set[str]) -> None:
+    if facts.once(row.id, kind, key) not in known:
+        facts.record_once(session, row.workspace_id, row.id, kind, at, told, key=key)
+
+
+def _subscriptions(case: billing.Case) -> list[str]:
+    """The session's subscription, and the one with which its customer came back."""
+    return [case.row.subscription, *([case.shown.id] if case.shown is not None and case.shown.id != case.row.subscription else [])]
+
+
+def _access_lost(rt: Runtime, claim: work.Claim, case: billing.Case, loss: AccessLost) -> None:
+    if not loss.is_disconnected or case.connection is None:
+        return
+    with rt.transaction(claim.tenant) as session:
+        actor = f"stripe:{case.connection.account}"
+        connections.lost(session, claim.tenant, case.connection.id, at=rt.now(), reason="access_lost", actor=actor)
+        claim.fence(session)

@@ -1,0 +1,109 @@
+"""What a session was worth: monthly revenue at stake, saved and lost, and what was paid since. docs/revenue.md says it for people.
+
+The shape of `outcomes.revenue`, every amount `{amount, currency}` in minor units, `amount` null where it cannot be said:
+`{stake?: amount + {read_at}, fired?: amount + {status, read_at}, ended?: amount + {status, read_at}, saved: amount|null, lost: amount|null,
+paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fired` and `ended` are frozen when they are first known;
+`paid` is of the last look.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from connect_app.models import Charge, Invoice
+from connect_app.models.base import Json
+from connect_app.stripe_gateway import objects
+from jobs.validation import table
+from webhooks import mirror, revenue
+
+# In these, the disputed money is with us: won, or an inquiry that has taken none.
+_UNDISPUTED = ("won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed")
+
+
+def weighed(
+    session: Session,
+    connection_id: str,
+    known: Json,
+    outcome: table.Outcome,
+    shown: objects.Subscription | None,
+    *,
+    before: objects.Subscription | None,
+    subscriptions: Sequence[str],
+    since: datetime,
+    now: datetime,
+) -> Json:
+    """What is known of the session's worth by now: what was frozen stays, the rest is read from the mirror.
+
+    `shown` is the subscription that billing shows, `before` how it was before what was chosen changed it, `since` when the session began.
+    """
+    weight = dict(known)
+    present = _monthly(session, connection_id, shown, now) if shown is not None else None
+    if present is not None and shown is not None:
+        at_stake = _monthly(session, connection_id, before, now) if before is not None else present
+        weight.setdefault("stake", {**(at_stake or present), "read_at": now.isoformat()})
+        if outcome.state != "open":
+            weight.setdefault("fired", {**present, "status": str(shown.status), "read_at": now.isoformat()})
+        if outcome.state == "saved" and not known.get("saved"):
+            weight["ended"] = {**present, "status": str(shown.status), "read_at": now.isoformat()}
+    weight["saved"] = _amount(weight.get("ended")) if outcome.state == "saved" else None
+    weight["lost"] = _amount(weight.get("stake")) if outcome.state in ("lost", "canceled") else None
+    weight["paid"] = paid_since(session, connection_id, subscriptions, since)
+    weight["paid_read_at"] = now.isoformat()
+    return weight
+
+
+def paid_since(session: Session, connection_id: str, subscriptions: Sequence[str], since: datetime) -> dict[str, dict[str, int]]:
+    """What these subscriptions' invoices brought since then, and how much of it was given back or is disputed, by currency.
+
+    Free time brings no paid invoice, and so counts for nothing here.
+    """
+    of_them = (
+        Invoice.connection_id == connection_id,
+        Invoice.subscription.in_(subscriptions),
+        Invoice.is_deleted.is_(False),
+        Invoice.status == "paid",
+        Invoice.paid_at >= since.replace(microsecond=0),
+    )
+    sums: dict[str, dict[str, int]] = {}
+    for line in session.execute(
+        select(Invoice.currency, func.sum(Invoice.amount_paid).label("paid")).where(*of_them).group_by(Invoice.currency)
+    ):
+        sums[line.currency] = {"paid": int(line.paid), "refunded": 0, "disputed": 0}
+    charges = (
+        select(Charge.currency, Charge.amount, Charge.amount_refunded, Charge.dispute_status, Charge.amount_disputed)
+        .join(Invoice, (Invoice.connection_id == Charge.connection_id) & (Invoice.id == Charge.invoice))
+        .where(*of_them, Charge.is_deleted.is_(False))
+    )
+    for charge in session.execute(charges):
+        entry = sums.setdefault(charge.currency, {"paid": 0, "refunded": 0, "disputed": 0})
+        entry["refunded"] += charge.amount_refunded
+        if charge.dispute_status is not None and charge.dispute_status not in _UNDISPUTED:
+            # A payment is lost once, however it is taken back.
+            entry["disputed"] += max(0, min(charge.amount_disputed, charge.amount - charge.amount_refunded))
+    return sums
+
+
+def unlinked(session: Session, connection_id: str, customer: str) -> list[tuple[str, str]]:
+    """The (charge, payment intent) of this customer's that were given back or are disputed, and of which nobody knows what they paid."""
+    found = select(Charge.id, Charge.payment_intent).where(
+        Charge.connection_id == connection_id,
+        Charge.customer == customer,
+        Charge.invoice.is_(None),
+        Charge.payment_intent.is_not(None),
+        or_(Charge.amount_refunded > 0, Charge.dispute_status.is_not(None)),
+    )
+    return [(line.id, line.payment_intent) for line in session.execute(found.order_by(Charge.id))]
+
+
+def _monthly(session: Session, connection_id: str, subscription: objects.Subscription | None, now: datetime) -> dict[str, object] | None:
+    if subscription is None:
+        return None
+    discounts = mirror.discounts_of(session, connection_id, [subscription.id]).get(subscription.id, ())
+    monthly = revenue.mrr(subscription, discounts, now)
+    return {"amount": monthly.amount if monthly is not None else None, "currency": subscription.currency}
+
+
+def _amount(frozen: Mapping[str, object] | None) -> dict[str, object] | None:
+    return {"amount": frozen["amount"], "currency": frozen["currency"]} if frozen else None
