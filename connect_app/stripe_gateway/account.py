@@ -77,6 +77,12 @@ class AccountGateway:
         charge = objects.read_charge({**read.value.raw, "dispute": newest[0] if newest else None})
         return Read(value=charge, as_of=read.as_of, request_id=read.request_id)
 
+    def invoice_paid_by(self, payment_intent: str) -> Read[str | None]:
+        """The id of the invoice that a payment was for; None where it was for none. Since 2025-03-31 only the invoice's payments tell."""
+        payment = {"type": "payment_intent", "payment_intent": payment_intent}
+        answer = self._wire.ask("get", wire.path("invoice_payments"), {"payment": payment, "limit": 1}, account=self.account_id)
+        return answers.read(answer, lambda raw: next((part.reference("invoice") for part in objects.Shape(raw).parts("data")), None))
+
     def payment_method(self, payment_method_id: str) -> Read[objects.PaymentMethod]:
         return self._get(objects.read_payment_method, "payment_methods", payment_method_id)
 
