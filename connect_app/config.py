@@ -42,6 +42,8 @@ class Settings(BaseModel):
     holdfast_metrics_token: SecretStr = SecretStr("")
     holdfast_lease_seconds: float = Field(default=60.0, gt=0)
     holdfast_sweep_seconds: float = Field(default=5.0, gt=0)
+    # Stripe's list of events goes back 30 days: an event dropped before then would be taken for one that never came.
+    holdfast_event_days: int = Field(default=35, ge=31, le=3650)
     holdfast_stripe_connect_timeout: float = Field(default=5.0, gt=0)
     holdfast_stripe_read_timeout: float = Field(default=20.0, gt=0)
 

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import cast, delete, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from connect_app import audit
@@ -64,6 +65,31 @@ def checked(
 def save_read_in(session: Session, connection_id: str, read_in: Json) -> None:
     """How far the read-in has come; shape in connect_app.models.Connection."""
     session.execute(update(Connection).where(Connection.id == connection_id).values(read_in=read_in))
+
+
+def read_in_again(session: Session, connection: Connection, *, is_full: bool = False) -> None:
+    """What changed since the account was last known is to be read in, or with `is_full` everything; `read_in` work does it.
+
+    A read-in that was never completed begins anew either way.
+    """
+    kept = {"counts": connection.read_in.get("counts") or {}} if connection.reconciled_at is not None and not is_full else {}
+    save_read_in(session, connection.id, {"state": "waiting", "is_full": is_full, **kept})
+
+
+def reconciled(session: Session, connection_id: str, *, until: datetime) -> None:
+    """Everything that Stripe's list of events tells up to this time (Stripe's) is known."""
+    session.execute(update(Connection).where(Connection.id == connection_id).values(reconciled_at=until))
+
+
+def compared(session: Session, connection_id: str, *, at: datetime, drift: Json) -> None:
+    """What a comparison with Stripe found; shape in connect_app.models.Connection."""
+    session.execute(update(Connection).where(Connection.id == connection_id).values(compared_at=at, drift=drift))
+
+
+def publish(session: Session, connection_id: str, **numbers: Json | list[str]) -> None:
+    """Show these numbers of a connection (`drift`, `alerts`) to the operator's metrics; nothing in them names anybody."""
+    home = AccountLookup.connection_id == connection_id
+    session.execute(update(AccountLookup).where(home).values(health=AccountLookup.health.concat(cast(numbers, JSONB))))
 
 
 def lost(session: Session, workspace_id: str, connection_id: str, *, at: datetime, reason: str, actor: str) -> bool:

@@ -1,6 +1,7 @@
 """The sweep: every few seconds, inside every worker, it rings again for whatever is due, and works alone while Redis is away."""
 
 import threading
+import time
 
 import structlog
 from redis.exceptions import RedisError
@@ -8,23 +9,35 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from connect_app.runtime import Runtime
-from jobs import queues, work
+from jobs import queues, schedule, work
 
 log = structlog.get_logger()
 
 _LOCK = 7015002
 _BATCH = 200
+# How often, in seconds, a worker looks for periodic work that nobody has asked for yet: once for each connection, and then never again.
+_ASK_EVERY = 60.0
 
 
 def forever(rt: Runtime, queue: str, stop: threading.Event) -> None:
     """Sweep until `stop` is set; a database that is away is waited for."""
+    asked = -_ASK_EVERY
     while not stop.wait(rt.settings.holdfast_sweep_seconds):
         try:
+            if time.monotonic() - asked >= _ASK_EVERY:
+                ask(rt)
+                asked = time.monotonic()
             tick(rt, queue)
         except SQLAlchemyError:
             log.warning("sweep.database_away")
         except Exception:
             log.exception("sweep.failed")
+
+
+def ask(rt: Runtime) -> int:
+    """Ask for the periodic work that has no row yet; gives how much that was."""
+    with rt.transaction() as session:
+        return schedule.ask(session, rt.now())
 
 
 def tick(rt: Runtime, queue: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from connect_app import db, ids, runtime
 from connect_app.runtime import Runtime
-from jobs import queues
+from jobs import queues, schedule
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """Nothing is left to do (until it is asked for again)."""
+    """Nothing is left to do (until it is asked for again, or, where the work is periodic, until its next time)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """It cannot be done, and its own row says so."""
+    """It cannot be done, and its own row says so. What is periodic is tried anew at its next time."""
 
     problem: str
 
@@ -158,7 +158,16 @@ def _finish(rt: Runtime, claim: Claim, end: End) -> None:
     with rt.transaction() as session:
         claim.fence(session)
         values = {"id": claim.id, "now": now, "asks": claim.asks}
+        following = None if isinstance(end, Again) else schedule.following(claim.kind, now)
         match end:
+            case Done() | GiveUp() if following is not None:
+                session.execute(
+                    text(
+                        "update work set lease_until = null, attempts = 0, problem = :problem,"
+                        " due_at = case when asks = :asks then :later else :now end where id = :id"
+                    ),
+                    {**values, "later": following, "problem": getattr(end, "problem", None)},
+                )
             case Done():
                 # Asked for again since the claim: not deleted, but due at once.
                 session.execute(text("delete from work where id = :id and asks = :asks"), values)

@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 from connect_app import preferences
 from connect_app.admin import flows, offers
 from connect_app.models import Connection, FlowSession
-
-# The read-in's stages in order, with their names.
-STAGES = {"products": "products", "prices": "prices", "coupons": "coupons", "customers": "customers", "subscriptions": "subscriptions"}
+from jobs.backfill import progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,35 +54,6 @@ def last_hand_off(session: Session, workspace_id: str, mode: str) -> datetime | 
     ).scalar_one()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadIn:
-    """How far the first reading of the account has come. `stage` counts finished stages of `stages`."""
-
-    state: str
-    stage: int
-    stages: int
-    doing: str
-    read: int
-    error: str | None
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in ("done", "failed")
-
-
-def read_in(connection: Connection) -> ReadIn:
+def read_in(connection: Connection) -> progress.Told:
     """The connection's read-in, as a bar and a sentence."""
-    told = connection.read_in
-    state = str(told.get("state", "waiting"))
-    stage = str(told.get("stage") or "")
-    names = list(STAGES)
-    done = len(names) if state == "done" else names.index(stage) if stage in names else 0
-    counts = told.get("counts") or {}
-    return ReadIn(
-        state=state,
-        stage=done,
-        stages=len(names),
-        doing=STAGES.get(stage, "account"),
-        read=sum(int(count) for count in counts.values()),
-        error=told.get("error"),
-    )
+    return progress.tell(connection.read_in)

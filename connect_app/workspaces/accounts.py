@@ -101,7 +101,7 @@ def link_or_relink(
     )
     _claim(session, workspace_id, known.id, account.id, mode)
     _ask_for_data(session, workspace_id, known.id, account.id, mode, now)
-    connections.save_read_in(session, known.id, {"state": "waiting"})
+    connections.read_in_again(session, known)
     actions.retry_disconnected(session, workspace_id, known.id, now)
     audit.record(
         session, workspace_id, actor=by, verb="connection.again", at=now, target=known.id, details={"account": account.id, "mode": mode}

@@ -1,5 +1,6 @@
 """The dashboard's pages: what they say is true, nobody's input becomes markup, and what a person is asked to do can be done there."""
 
+import dataclasses
 import html
 import re
 from datetime import timedelta
@@ -9,13 +10,14 @@ from flask import Flask
 from sqlalchemy import delete, select, update
 
 from connect_app import connections
-from connect_app.admin import checklist, embedding
+from connect_app.admin import embedding
 from connect_app.models import Action, Attempt, Connection, Customer, FlowSession
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.workspaces import accounts
 from jobs import actions
+from jobs.backfill import lanes, progress
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.http import dashboard
@@ -89,9 +91,17 @@ def test_the_read_in_shows_how_far_it_is_and_reloads_the_page_at_its_end(rt: Run
             connections.save_read_in(session, stage.connection_id, told)
         return analyst.get("/read-in")
 
-    page = stands_at(state="running", stage="customers", counts={"products": 3, "customers": 1200})
-    assert f'value="{list(checklist.STAGES).index("customers")}"' in page
-    assert "1,203 objects so far" in said(page)
+    at = rt.now()
+    counts = {"products": 3, "customers": 1200}
+    lane = lanes.Lane(cursor="cus_x", at=1_750_000_000, top=1_760_000_000, read=1200)
+    early = progress.begun(as_of=at, far=1_749_000_000, now=at - timedelta(seconds=60))
+    reading = dataclasses.replace(early, stage="customers", counts=counts, lanes=(lane,), read_at=at)
+    page = stands_at(**reading.to_json())
+    # A tenth of the time that customers go back to is left, at twenty a second: said of this list, because nobody knows the next.
+    assert "1,203 objects so far, 20 a second, about a minute left for customers" in said(page)
+    assert f'value="{3 + 1200 / 1320}"' in page
+    lone = dataclasses.replace(reading, lanes=(lane, lanes.Lane(high=1_749_500_000, guess=None)))
+    assert "left" not in said(stands_at(**lone.to_json())), "a stretch that nobody has looked into may hold anything"
     assert "data-poll-done" not in page
     assert "data-poll-url" in analyst.get()
     assert 'data-poll-done="reload"' in stands_at(state="done", counts={"products": 3})

@@ -1,0 +1,146 @@
+"""Reconciliation: Stripe's own list of events, gone through every hour for what no webhook brought."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connect_app import connections
+from connect_app.models import Connection, WebhookEvent
+from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
+from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
+from connect_app.stripe_gateway.gateway import EVENT_TYPES_PER_CALL, REQUIRED_EVENTS
+from jobs import alerts, budget, queues, work
+from jobs.backfill.reading import EVENTS_REACH
+from webhooks import events, projections
+
+log = structlog.get_logger()
+
+# Read again before the last time, so that what appeared in the list a little late is not lost between two turns.
+OVERLAP = timedelta(minutes=10)
+# Younger than this, an event may still be on its way.
+ON_ITS_WAY = timedelta(minutes=15)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What one turn found: `due` events old enough to have arrived, and how many of those had not; `until` is the first answer's time."""
+
+    until: datetime | None = None
+    due: int = 0
+    missed: int = 0
+    oldest: datetime | None = None
+
+
+def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
+    """Go through the events of the connection `claim.row_id` since the last time; what we lack of them is read from Stripe again.
+
+    The time up to which all is known moves only when every page was gone through: a turn that is cut off is repeated.
+    """
+    with rt.transaction(claim.tenant) as session:
+        connection = connections.by_id(session, claim.row_id)
+    # Before the first read-in is complete nothing can be missing: it brings everything.
+    if connection is None or connection.state != "connected" or connection.reconciled_at is None:
+        return work.Done()
+    if rt.now() - connection.reconciled_at > EVENTS_REACH:
+        return _read_everything(rt, claim, connection)
+    tally = _Tally()
+    try:
+        for as_of, page in _pages(rt, connection, connection.reconciled_at - OVERLAP):
+            tally.until = tally.until or as_of
+            _take(rt, claim, connection, page, as_of, tally)
+    except AccessLost as loss:
+        # Whoever has cut us off is found out, and told, by the check.
+        _ask_for_check(rt, claim, connection)
+        return work.GiveUp(problem=str(loss))
+    except Transient as failure:
+        return work.Again(problem=str(failure))
+    except (Missing, Refused) as refusal:
+        return work.GiveUp(problem=str(refusal))
+    with rt.transaction(claim.tenant) as session:
+        if tally.until is not None:
+            connections.reconciled(session, connection.id, until=tally.until)
+        _judge(rt, session, connection, tally)
+        claim.fence(session)
+    log.info("reconciled", connection=connection.id, due=tally.due, missed=tally.missed)
+    return work.Done()
+
+
+def _pages(rt: Runtime, connection: Connection, since: datetime) -> Iterator[tuple[datetime, Sequence[objects.Event]]]:
+    account = rt.stripe(connection.mode).account(connection.account)
+    for start in range(0, len(REQUIRED_EVENTS), EVENT_TYPES_PER_CALL):
+        types, after = REQUIRED_EVENTS[start : start + EVENT_TYPES_PER_CALL], None
+        while True:
+            budget.wait(rt, connection.account, connection.mode)
+            read = account.events(types=types, created_gte=since, after=after)
+            yield read.as_of, read.value.items
+            if not read.value.has_more or read.value.last_id is None:
+                break
+            after = read.value.last_id
+
+
+def _take(rt: Runtime, claim: work.Claim, connection: Connection, page: Sequence[objects.Event], as_of: datetime, tally: _Tally) -> None:
+    """Ask for what the unknown events of a page are about. They are rendered as of their own time: nothing of them is applied."""
+    with rt.transaction(claim.tenant) as session:
+        here = set(session.execute(select(WebhookEvent.id).where(WebhookEvent.id.in_([event.id for event in page]))).scalars())
+        missing = [event for event in page if event.id not in here]
+        for kind, id in sorted({thing for event in missing if (thing := _about(event)) is not None}):
+            projections.refetch(session, connection.workspace_id, connection.id, kind, id, due_at=rt.now())
+        if any(_concerns_the_connection(event) for event in missing):
+            queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=rt.now())
+        claim.fence(session)
+    tally.due += sum(as_of - event.created >= ON_ITS_WAY for event in page)
+    late = [event.created for event in missing if as_of - event.created >= ON_ITS_WAY]
+    tally.missed += len(late)
+    tally.oldest = min([*late, *([tally.oldest] if tally.oldest else [])], default=None)
+
+
+def _meaning(event: objects.Event) -> events.Meaning:
+    try:
+        return events.understand(event.type, json.dumps({"data": {"object": event.object}}).encode())
+    except ValueError:
+        return events.Unknown()
+
+
+def _about(event: objects.Event) -> tuple[str, str] | None:
+    match _meaning(event):
+        case events.Snapshot(kind=kind, id=id) | events.Trigger(kind=kind, id=id):
+            return kind, id
+    return None
+
+
+def _concerns_the_connection(event: objects.Event) -> bool:
+    return isinstance(_meaning(event), events.Deauthorized | events.PortalChanged)
+
+
+def _judge(rt: Runtime, session: Session, connection: Connection, tally: _Tally) -> None:
+    """Silent is where most of what should have come did not. A quiet account, of which there was no news, is not judged at all."""
+    if not tally.due:
+        return
+    if tally.missed * 2 >= tally.due:
+        since = tally.oldest.isoformat() if tally.oldest else None
+        alerts.open(rt, session, connection, "silent", {"missed": tally.missed, "due": tally.due, "since": since})
+    else:
+        alerts.close(rt, session, connection, "silent")
+
+
+def _read_everything(rt: Runtime, claim: work.Claim, connection: Connection) -> work.End:
+    """Stripe's list no longer reaches back to where we were: only a new read-in can tell what happened since."""
+    log.warning("reconcile.beyond_reach", connection=connection.id)
+    with rt.transaction(claim.tenant) as session:
+        if connection.read_in.get("state") == "done":
+            connections.read_in_again(session, connection, is_full=True)
+        queues.enqueue(session, "read_in", connection.id, connection.workspace_id, due_at=rt.now())
+        claim.fence(session)
+    return work.Done()
+
+
+def _ask_for_check(rt: Runtime, claim: work.Claim, connection: Connection) -> None:
+    with rt.transaction(claim.tenant) as session:
+        claim.fence(session)
+        queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=rt.now())
