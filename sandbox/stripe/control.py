@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sandbox.stripe import accounts, dashboard, knobs, seed
+from sandbox.stripe import accounts, dashboard, knobs, misfortunes, seed
 from sandbox.stripe.wire import Obj, Reply, Request, StripeError, invalid, missing, to_json
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def _answer(local: LocalStripe, request: Request) -> Any:
             return dashboard.find(local, id)[1]
         case "POST", ["objects", id]:
             return dashboard.change(local, id, knobs.parsed(request.body))
+        case "POST", ["misfortunes"]:
+            return misfortunes.befall(local, knobs.parsed(request.body))
         case "POST", ["seed"]:
             return seed.plant(local)
         case "GET", ["seeded"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.stripe import catalogue, customers, events, expansion, params, portal, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, StripeError, invalid, missing
-from sandbox.stripe.worlds import World, clone
+from sandbox.stripe.worlds import World, clone, new_id
 
 if TYPE_CHECKING:
     from sandbox.stripe.local import LocalStripe
@@ -51,7 +51,7 @@ def change(local: LocalStripe, id: str, wanted: Any) -> Obj:
     if not isinstance(wanted, dict):
         raise invalid("The change is an object: its fields and their new values.", "id")
     world, obj = find(local, id)
-    ctx = Context(local=local, world=world, source="dashboard")
+    ctx = Context(local=local, world=world, source="dashboard", request_id=new_id("request"))
     kind = obj["object"]
     if kind == "subscription" and wanted == {"status": "canceled"}:
         return subscriptions.cancel(ctx, id, {})

@@ -18,6 +18,8 @@ _BY_FIELD = {
     "schedule": "subscription_schedule",
     "subscription": "subscription",
     "configuration": "billing_portal.configuration",
+    "charge": "charge",
+    "invoice": "invoice",
 }
 _MAX_DEPTH = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import discounts, events, listing, params, payment_methods
+from sandbox.stripe import discounts, events, listing, params, payment_methods, payments
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, StripeError
 from sandbox.stripe.worlds import clone, new_id, word
@@ -114,6 +114,7 @@ def collect(ctx: Context, subscription: Obj, invoice: Obj) -> None:
         invoice["status_transitions"]["paid_at"] = ctx.now
         if subscription["status"] in ("past_due", "incomplete"):
             subscription["status"] = "active"
+        payments.take(ctx, invoice, payment_methods.of_subscription(ctx, subscription))
         events.tell(ctx, "updated", invoice, before)
         events.tell(ctx, "paid", invoice)
         events.tell(ctx, "payment_succeeded", invoice)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sandbox.stripe import customers, pages, payment_methods, portal, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, Reply, Request, StripeError, decode
+from sandbox.stripe.worlds import new_id
 
 if TYPE_CHECKING:
     from sandbox.stripe.local import LocalStripe
@@ -20,7 +21,7 @@ def answer(local: LocalStripe, request: Request) -> Reply:
     parts = request.path.split("/")[3:]
     for world in local.worlds.values():
         if parts and parts[0] in world.sessions:
-            ctx = Context(local=local, world=world, source="portal")
+            ctx = Context(local=local, world=world, source="portal", request_id=new_id("request"))
             break
     else:
         return pages.problem("This link is not valid.", 404)

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from sandbox.stripe import routes
+from sandbox.stripe import misfortunes, payments, routes
+from sandbox.stripe.context import Context
 from tests.contract import checks
 from tests.contract.conftest import Shop
 
@@ -60,6 +61,16 @@ def test_every_route_answers_as_stripe_would(shop: Shop) -> None:
     ask("DELETE", f"/v1/subscriptions/{subscription}", {"invoice_now": "true", "prorate": "true"})
     invoice = ask("GET", "/v1/invoices", {"subscription": subscription})["data"][0]["id"]
     ask("GET", f"/v1/invoices/{invoice}", {"expand[]": "customer"})
+    ask("GET", "/v1/charges", {"limit": "5"})
+    charged = payments.newest(Context(local=shop.local, world=shop.local.world(shop.account, False)), shop_subscription(shop, "monthly"))
+    assert charged is not None
+    ask("GET", f"/v1/charges/{charged['id']}", {"expand[]": "customer"})
+    ask("GET", "/v1/invoice_payments", {"payment[type]": "payment_intent", "payment[payment_intent]": charged["payment_intent"]})
+    ask("POST", "/v1/refunds", {"charge": charged["id"], "amount": "100"})
+    ask("GET", "/v1/refunds", {"charge": charged["id"]})
+    made = misfortunes.befall(shop.local, {"kind": "dispute", "subscription": shop.subscription("monthly")})
+    ask("GET", "/v1/disputes", {"charge": charged["id"]})
+    ask("GET", f"/v1/disputes/{made['id']}")
     schedule = shop.local.world(shop.account, False).get("subscription", shop.subscription("scheduled"))["schedule"]
     ask("GET", f"/v1/subscription_schedules/{schedule}", {"expand[]": "subscription"})
     configuration = ask("GET", "/v1/billing_portal/configurations", {"active": "true"})["data"][0]["id"]
@@ -81,6 +92,10 @@ def test_every_route_answers_as_stripe_would(shop: Shop) -> None:
     ask("DELETE", f"/v1/customers/{customer}")
     ask("GET", f"/v1/customers/{customer}")
     assert visited == {f"{route.method} {route.pattern.pattern}" for route in routes.ROUTES}
+
+
+def shop_subscription(shop: Shop, shape: str) -> Any:
+    return shop.local.world(shop.account, False).get("subscription", shop.subscription(shape))
 
 
 def shop_customer(shop: Shop, card: str) -> str:
