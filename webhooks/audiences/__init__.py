@@ -1,5 +1,6 @@
 """Audiences: rules over variables, whether one customer is meant, and how many are."""
 
+from webhooks.audiences.counting import Count, count
 from webhooks.audiences.matching import is_of_present_types, matches
 from webhooks.audiences.rules import (
     BARE,
@@ -24,6 +25,7 @@ __all__ = [
     "MOST",
     "VERBS",
     "Condition",
+    "Count",
     "Flaw",
     "Group",
     "Match",
@@ -32,6 +34,7 @@ __all__ = [
     "Verb",
     "as_json",
     "conditions",
+    "count",
     "is_of_present_types",
     "matches",
     "parse",

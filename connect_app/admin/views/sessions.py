@@ -28,6 +28,5 @@ def session_page(session_id: str) -> str:
         "sessions",
         story=story,
         word=outcomes.WORDS.get(story.row.outcome, ("neutral", story.row.outcome, "")),
-        customer_link=stripe_links.customer(story.visit.mode, story.visit.customer),
         subscription_link=stripe_links.subscription(story.visit.mode, story.visit.subscription),
     )
