@@ -32,15 +32,15 @@ class Understood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """One event that was understood; `row` is what it shows of a mirrored object."""
+    """One event that was understood; `row` is what it shows of a mirrored object, `meaning` is None where that says it all."""
 
     event: Waiting
-    meaning: events.Meaning
+    meaning: events.Meaning | None
     row: projections.Row | None
 
 
 def project(session: Session, connection: Connection, waiting: Sequence[Waiting], now: datetime) -> Understood:
-    """Understand a batch, inside the caller's transaction: together, or one by one when one of them spoils it for the others.
+    """Understand a batch, inside the caller's transaction: together, but for what would spoil it for the others.
 
     Raises DBAPIError when the database is at fault and not an event.
     """
@@ -48,22 +48,28 @@ def project(session: Session, connection: Connection, waiting: Sequence[Waiting]
     told = []
     for event in waiting:
         try:
-            one = _read(event)
+            one = _glanced(event) or _read(event)
         except (ValueError, RecursionError) as problem:
             end.problems[event.id] = _words(problem)
             continue
         told.append(one)
-        (end.ignored if isinstance(one.meaning, events.Unknown) else end.done).append(event.id)
-    if _try(session, connection, told, now) is not None:
-        for one in told:
-            spoiled = _try(session, connection, [one], now)
-            if spoiled is not None:
-                end.problems[one.event.id] = _words(spoiled)
-                end.done.remove(one.event.id)
+    end.problems |= {one.event.id: _words(problem) for one, problem in _try(session, connection, told, now)}
+    for one in told:
+        if one.event.id not in end.problems:
+            (end.ignored if isinstance(one.meaning, events.Unknown) else end.done).append(one.event.id)
     newest = max(waiting, key=lambda event: event.created_at)
     lag = max(0, round((newest.received_at - newest.created_at).total_seconds() * 1000))
     connections.heard(session, connection.id, at=newest.received_at, lag_ms=min(lag, 2**31 - 1), api_version=newest.api_version)
     return end
+
+
+def _glanced(event: Waiting) -> _Told | None:
+    """What most events say, which are of our version and in order; None for those that have to be read."""
+    if _is_ahead(event) or not events.is_expected(event.api_version):
+        return None
+    shown = events.plain(event.type, event.raw)
+    row = projections.glance.row(str(events.mirrored(event.type)), shown, event.created_at) if shown is not None else None
+    return None if row is None else _Told(event=event, meaning=None, row=row)
 
 
 def _read(event: Waiting) -> _Told:
@@ -90,7 +96,8 @@ def _read(event: Waiting) -> _Told:
     return _Told(event=event, meaning=meaning if is_whole else again, row=row)
 
 
-def _try(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> Exception | None:
+def _try(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> list[tuple[_Told, Exception]]:
+    """Apply what was told; gives those that cannot be applied, and why. They are found by halves: each costs the others little."""
     try:
         with session.begin_nested():
             _apply(session, connection, told, now)
@@ -98,10 +105,15 @@ def _try(session: Session, connection: Connection, told: Sequence[_Told], now: d
         state = getattr(problem.orig, "sqlstate", None)
         if problem.connection_invalidated or state is None or state.startswith(_PASSING):
             raise
-        return problem
+        spoiled: Exception = problem
     except (ValueError, TypeError, LookupError, RecursionError) as problem:
-        return problem
-    return None
+        spoiled = problem
+    else:
+        return []
+    if len(told) <= 1:
+        return [(one, spoiled) for one in told]
+    half = len(told) // 2
+    return [*_try(session, connection, told[:half], now), *_try(session, connection, told[half:], now)]
 
 
 def _apply(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> None:

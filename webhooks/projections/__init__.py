@@ -1,19 +1,20 @@
 """The mirror's rows: what is kept of an object, and the guard that lets only what is provably newer replace what is there."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
 import structlog
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from connect_app.models import Customer, Discount, PortalLink
 from connect_app.stripe_gateway import objects
 from jobs import queues
 from webhooks import attribution
-from webhooks.projections.rows import TABLES, Mirrored, Model, Row, differs, discount_ids, discounts, newest, read_row, row
+from webhooks.projections import glance, tables
+from webhooks.projections.rows import KINDS, Mirrored, Row, differs, discount_ids, discounts, newest, read_row, row
+from webhooks.projections.tables import TABLES, Model
 
 __all__ = [
     "CARD_UPDATE_WINDOW",
@@ -24,6 +25,7 @@ __all__ = [
     "apply",
     "apply_read",
     "apply_reads",
+    "glance",
     "keep_discounts",
     "mark_deleted",
     "newest",
@@ -89,8 +91,7 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
     for kind, group in groupby(ordered, key=lambda each: each.kind):
         wanted = list(group)
         before = _default_payment_methods(session, connection_id, wanted) if kind == "customer" else {}
-        lines = [_line(each, workspace_id, connection_id) for each in wanted]
-        kept = set(session.execute(text(TABLES[kind].upsert), {"rows": json.dumps(lines)}).scalars())
+        kept = tables.keep(session, TABLES[kind], workspace_id, connection_id, wanted)
         doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
         news[kind] = kept
         if kind == "customer":
@@ -134,10 +135,9 @@ def with_unknown_discounts(session: Session, connection_id: str, rows: Iterable[
 
 def mark_deleted(session: Session, workspace_id: str, connection_id: str, kind: str, id: str, as_of: datetime) -> bool:
     """Stripe has no such object any more. False when the mirror holds something that may be newer."""
-    table = TABLES[kind]
-    if table.gone is not None:
+    if KINDS[kind].gone is not None:
         return not apply(session, workspace_id, connection_id, [row(kind, {"id": id}, as_of, is_deleted=True)])
-    model = table.model
+    model = TABLES[kind].model
     here = model.connection_id == connection_id, model.id == id
     session.execute(update(model).where(*here, model.as_of < as_of).values(is_deleted=True, as_of=as_of))
     return session.execute(select(model.id).where(*here, model.is_deleted.is_(False))).first() is None
@@ -153,12 +153,6 @@ def _contradicting(session: Session, connection_id: str, kind: str, rows: list[R
     )
     kept = {line.id: line for line in session.execute(held)}
     return [each for each in rows if differs(each, kept[each.id].raw, kept[each.id].is_deleted)]
-
-
-def _line(each: Row, workspace_id: str, connection_id: str) -> dict[str, object]:
-    columns = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in each.columns.items()}
-    place = {"workspace_id": workspace_id, "connection_id": connection_id}
-    return {**columns, **place, "id": each.id, "as_of": each.as_of.isoformat(), "is_deleted": each.is_deleted, "raw": each.raw}
 
 
 def _default_payment_methods(session: Session, connection_id: str, rows: list[Row]) -> dict[str, str | None]:

@@ -4,9 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 
-from connect_app.models import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.stripe_gateway import objects
 
 Mirrored = (
@@ -20,7 +18,6 @@ Mirrored = (
     | objects.Charge
 )
 Columns = Mapping[str, object]
-Model = type[Customer] | type[Subscription] | type[Product] | type[Price] | type[Coupon] | type[Invoice] | type[Discount] | type[Charge]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +33,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Where a kind of object is kept. `gone` is what is left of a deleted one; None: all of it, marked."""
+class Kind:
+    """How a kind of object is read. `gone` is what is left of a deleted one; None: all of it, marked."""
 
-    model: Model
     read: Callable[[Mapping[str, object]], Mirrored]
     gone: Columns | None
-    upsert: str
 
 
 def row(kind: str, raw: Mapping[str, object], as_of: datetime, *, is_deleted: bool = False) -> Row:
     """The row of an object from the JSON of any API version. Raises objects.Malformed, or another ValueError for what cannot be kept."""
-    table = TABLES[kind]
-    if is_deleted and table.gone is not None:
+    how = KINDS[kind]
+    if is_deleted and how.gone is not None:
         # The same whether an event or a read told us: an event shows the object's last state, a read only a stub.
         id = objects.Shape(raw).name()
-        return Row(kind=kind, id=id, as_of=as_of, is_deleted=True, raw={"id": id, "object": kind, "deleted": True}, columns=table.gone)
-    return _row_of(table.read(raw), as_of, is_deleted)
+        return Row(kind=kind, id=id, as_of=as_of, is_deleted=True, raw={"id": id, "object": kind, "deleted": True}, columns=how.gone)
+    return _row_of(how.read(raw), as_of, is_deleted)
 
 
 def read_row(found: Mirrored, as_of: datetime) -> Row:
@@ -96,15 +91,17 @@ def kind_of(found: Mirrored) -> str:
 
 def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
     """Of several states of the same objects the last of each; and which (kind, id) were in two states in their last second."""
-    chosen, doubtful = [], set()
-    ordered = sorted(rows, key=lambda each: (each.kind, each.id, each.as_of))
-    for key, states in groupby(ordered, key=lambda each: (each.kind, each.id)):
-        history = list(states)
-        last = history[-1]
-        if any(each.as_of == last.as_of and differs(each, last.raw, last.is_deleted) for each in history):
+    last: dict[tuple[str, str], Row] = {}
+    doubtful: set[tuple[str, str]] = set()
+    for each in rows:
+        key = each.kind, each.id
+        before = last.get(key)
+        if before is None or each.as_of > before.as_of:
+            last[key] = each
+            doubtful.discard(key)
+        elif each.as_of == before.as_of and differs(each, before.raw, before.is_deleted):
             doubtful.add(key)
-        chosen.append(last)
-    return chosen, doubtful
+    return list(last.values()), doubtful
 
 
 def differs(each: Row, raw: object, is_deleted: bool) -> bool:
@@ -218,40 +215,19 @@ def _columns(found: Mirrored) -> Columns:
             }
 
 
-def _table(
-    model: Model, read: Callable[[Mapping[str, object]], Mirrored], gone: Columns | None, learned: frozenset[str] = frozenset()
-) -> Table:
-    """`learned` columns are ones that a payload may leave out and that stay as they were where it does."""
-    name = model.__tablename__
-    columns = [f'"{column.name}"' for column in model.__table__.columns]
-    changed = [column for column in columns if column not in ('"connection_id"', '"id"', '"workspace_id"')]
-    news = ", ".join(
-        f"{column} = coalesce(excluded.{column}, {name}.{column})" if column.strip('"') in learned else f"{column} = excluded.{column}"
-        for column in changed
-    )
-    # One parameter for any number of rows: the same statement each time.
-    upsert = (
-        f"insert into {name} ({', '.join(columns)}) select {', '.join(columns)}"  # noqa: S608  names of our own tables only
-        f" from json_populate_recordset(null::{name}, cast(:rows as json))"
-        f" on conflict (connection_id, id) do update set {news}"
-        f" where {name}.as_of < excluded.as_of returning id"
-    ).replace("::", "\\:\\:")
-    return Table(model=model, read=read, gone=gone, upsert=upsert)
-
-
-TABLES: Mapping[str, Table] = {
-    "customer": _table(Customer, objects.read_customer, {"email": None, "name": None, "created_at": None, "default_payment_method": None}),
-    "subscription": _table(Subscription, objects.read_subscription, None),
-    "product": _table(Product, objects.read_product, {"name": "", "is_active": False}),
-    "price": _table(
-        Price,
-        objects.read_price,
-        {"product": None, "currency": "", "unit_amount": None, "interval": None, "interval_count": None, "is_active": False},
+KINDS: Mapping[str, Kind] = {
+    "customer": Kind(read=objects.read_customer, gone={"email": None, "name": None, "created_at": None, "default_payment_method": None}),
+    "subscription": Kind(read=objects.read_subscription, gone=None),
+    "product": Kind(read=objects.read_product, gone={"name": "", "is_active": False}),
+    "price": Kind(
+        read=objects.read_price,
+        gone={"product": None, "currency": "", "unit_amount": None, "interval": None, "interval_count": None, "is_active": False},
     ),
-    "coupon": _table(Coupon, objects.read_coupon, {"name": None, "is_valid": False}),
-    "invoice": _table(Invoice, objects.read_invoice, None),
-    "discount": _table(
-        Discount, objects.read_discount, {"customer": None, "subscription": None, "coupon": None, "starts_at": None, "ends_at": None}
+    "coupon": Kind(read=objects.read_coupon, gone={"name": None, "is_valid": False}),
+    "invoice": Kind(read=objects.read_invoice, gone=None),
+    "discount": Kind(
+        read=objects.read_discount,
+        gone={"customer": None, "subscription": None, "coupon": None, "starts_at": None, "ends_at": None},
     ),
-    "charge": _table(Charge, objects.read_charge, None, learned=frozenset(("invoice",))),
+    "charge": Kind(read=objects.read_charge, gone=None),
 }
