@@ -1,13 +1,13 @@
 """The one place that opens, tenants, commits and rolls back a transaction, and rings what waits for the commit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import structlog
 from redis import Redis
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import ARRAY, CollectionAggregate, Engine, Text, any_, create_engine, literal, text
 from sqlalchemy.orm import Session, sessionmaker
 
 log = structlog.get_logger()
@@ -70,6 +70,11 @@ def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterat
             callback()
         except Exception:  # the sweep finds whatever was not rung for
             log.warning("after_commit.failed", exc_info=True)
+
+
+def any_of(values: Iterable[str]) -> "CollectionAggregate[Any]":
+    """For `column == any_of(values)`: one parameter whatever their number, where `in_` makes another statement for each number."""
+    return any_(literal(list(values), ARRAY(Text)))
 
 
 def tenant(session: Session, workspace_id: str) -> None:

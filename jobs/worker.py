@@ -1,5 +1,6 @@
 """The worker process: one queue, one warm SimpleWorker, the sweep beside it. `python -m jobs.worker actions`."""
 
+import gc
 import importlib
 import signal
 import sys
@@ -48,6 +49,9 @@ def main(arguments: list[str]) -> int:
     runtime.use(rt)
     for kind in queues.KINDS.values():  # a customer is waiting: nothing is imported at the first job
         importlib.import_module(kind.handler.partition(":")[0])
+    # All that was imported stays for good: the collector need not look through it again at every batch of events.
+    gc.collect()
+    gc.freeze()
     serve(rt, arguments[0])
     rt.close()
     return 0

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, union, update
 from sqlalchemy.orm import Session
 
-from connect_app import facts
+from connect_app import db, facts
 from connect_app.models import Charge, FlowSession, Invoice, Subscription
 from jobs import queues
 
@@ -36,7 +36,7 @@ def noticed(session: Session, workspace_id: str, connection_id: str, kept: Mappi
     of their ids, so that two transactions never wait for each other in a circle.
     """
     whose = [
-        select(model.customer).where(model.connection_id == connection_id, model.id.in_(list(kept[kind])))
+        select(model.customer).where(model.connection_id == connection_id, model.id == db.any_of(kept[kind]))
         for kind, model in _DECIDING.items()
         if kept.get(kind)
     ]
@@ -63,7 +63,7 @@ def told(session: Session, workspace_id: str, connection_id: str, changes: Itera
         return
     visits = session.execute(
         select(FlowSession.id, FlowSession.subscription, FlowSession.shown_at).where(
-            FlowSession.connection_id == connection_id, FlowSession.subscription.in_(named), FlowSession.shown_at.is_not(None)
+            FlowSession.connection_id == connection_id, FlowSession.subscription == db.any_of(named), FlowSession.shown_at.is_not(None)
         )
     ).all()
     for visit in visits:

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from connect_app import db
 from connect_app.models import Customer, Discount, PortalLink
 from connect_app.stripe_gateway import objects
 from jobs import queues
@@ -116,7 +117,7 @@ def keep_discounts(
     session.execute(
         delete(Discount).where(
             Discount.connection_id == connection_id,
-            Discount.subscription.in_([one.id for one in subscriptions]),
+            Discount.subscription == db.any_of(one.id for one in subscriptions),
             Discount.id.not_in(named),
             Discount.as_of < as_of,
         )
@@ -128,7 +129,9 @@ def with_unknown_discounts(session: Session, connection_id: str, rows: Iterable[
     named = {each.id: ids for each in rows if each.kind == "subscription" and (ids := discount_ids(each.raw))}
     if not named:
         return set()
-    held = select(Discount.id).where(Discount.connection_id == connection_id, Discount.id.in_({id for ids in named.values() for id in ids}))
+    held = select(Discount.id).where(
+        Discount.connection_id == connection_id, Discount.id == db.any_of({id for ids in named.values() for id in ids})
+    )
     known = set(session.execute(held).scalars())
     return {id for id, ids in named.items() if not ids <= known}
 
@@ -149,7 +152,7 @@ def _contradicting(session: Session, connection_id: str, kind: str, rows: list[R
         return []
     model = TABLES[kind].model
     held = select(model.id, model.raw, model.is_deleted).where(
-        model.connection_id == connection_id, model.id.in_([each.id for each in rows])
+        model.connection_id == connection_id, model.id == db.any_of(each.id for each in rows)
     )
     kept = {line.id: line for line in session.execute(held)}
     return [each for each in rows if differs(each, kept[each.id].raw, kept[each.id].is_deleted)]
@@ -157,7 +160,7 @@ def _contradicting(session: Session, connection_id: str, kind: str, rows: list[R
 
 def _default_payment_methods(session: Session, connection_id: str, rows: list[Row]) -> dict[str, str | None]:
     customers = select(Customer.id, Customer.default_payment_method).where(
-        Customer.connection_id == connection_id, Customer.id.in_([each.id for each in rows])
+        Customer.connection_id == connection_id, Customer.id == db.any_of(each.id for each in rows)
     )
     return {line.id: line.default_payment_method for line in session.execute(customers)}
 
@@ -172,7 +175,7 @@ def _follow_cards(session: Session, workspace_id: str, connection_id: str, rows:
     if not changed:
         return
     links = select(PortalLink.id, PortalLink.customer, PortalLink.card_update_at).where(
-        PortalLink.connection_id == connection_id, PortalLink.customer.in_(changed), PortalLink.card_update_at.is_not(None)
+        PortalLink.connection_id == connection_id, PortalLink.customer == db.any_of(changed), PortalLink.card_update_at.is_not(None)
     )
     for link in session.execute(links).all():
         if link.card_update_at >= changed[link.customer] - CARD_UPDATE_WINDOW:
