@@ -16,6 +16,7 @@ Name = Literal[
     "cancel_url",
     "display",
     "plain_cancel_only",
+    "enrichment",
     "stripe_sign_in",
     "visits_end_before",
     "attribution",

@@ -183,8 +183,9 @@ def render(text: str, variables: Mapping[str, Word | str]) -> str:
     template = _parsed(text)
     if template is None:
         return text
+    # Half a surrogate pair, which JSON may hold, can be neither drawn nor sent.
+    plain = {name: one if isinstance(one, Word) else one.encode(errors="replace").decode() for name, one in variables.items()}
     try:
-        # Half a surrogate pair, which JSON may hold, can be neither drawn nor sent.
-        return template.render(**variables).encode(errors="replace").decode()
+        return template.render(**plain)
     except LiquidError:
         return text

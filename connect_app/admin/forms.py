@@ -4,13 +4,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from flask import request
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length, ValidationError
 
+from connect_app.admin import mappings
 from connect_app.admin.offers import Choice
 from flow_pages import links, wording
+from webhooks import catalogue, mapping
 
 _MOST_ORIGINS = 20
 
@@ -19,6 +22,13 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
     plain_cancel_only = BooleanField(
         "Plain cancel only",
         description="Everybody gets the plain cancel page: no survey, no offers. Cancels are still made on Stripe and read back.",
+    )
+    enrichment = BooleanField(
+        "Enrichment",
+        description=(
+            "Stripe’s fields fill in your copy and audiences. Switched off, everybody gets the plain cancel page and the fallbacks of your "
+            "fields; what the hand-off itself says still counts."
+        ),
     )
     stripe_sign_in = BooleanField(
         "Sign in with Stripe",
@@ -33,9 +43,10 @@ class DisplayForm(FlaskForm):  # type: ignore[misc]
     display = RadioField("How should it open?", choices=[SelectChoice("redirect", "Redirect"), SelectChoice("modal", "Modal")])
 
 
-def _copy(_form: FlaskForm, field: Any) -> None:
-    if problem := wording.problem(field.data or ""):
-        raise ValidationError(f"{problem[0].upper()}{problem[1:]}.")
+def _copy(form: FlaskForm, field: Any) -> None:
+    text = field.data or ""
+    if problem := wording.problem(text) or wording.unknown(text, form.variables):
+        raise ValidationError(f"{problem[0].upper()}{problem[1:]}".removesuffix("?") + ("?" if problem.endswith("?") else "."))
 
 
 def _some(what: str, most: int) -> list[Any]:
@@ -43,8 +54,12 @@ def _some(what: str, most: int) -> list[Any]:
 
 
 class OfferForm(FlaskForm):  # type: ignore[misc]
-    """`coupon` is one of the account's valid coupons, or empty for no offer; one that is set and has become invalid may stay."""
+    """`coupon` is one of the account's valid coupons, or empty for no offer; one that is set and has become invalid may stay.
 
+    `variables` are what its texts may name.
+    """
+
+    variables: Sequence[str] = ()
     coupon = SelectField("Coupon")
     headline = StringField("Headline", _some("a headline", 200), filters=[lambda text: (text or "").strip()])
     body = TextAreaField("Text", [Length(max=4000, message="At most 4000 characters."), _copy], filters=[lambda text: (text or "").strip()])
@@ -102,3 +117,34 @@ def origin_in(line: str) -> str | None:
         return None
     rest = line.split("://", 1)[1]
     return None if re.search(r"[/?#]", rest.removesuffix("/")) else origin
+
+
+def _stripped(text: str | None) -> str:
+    return (text or "").strip()
+
+
+class MappingForm(FlaskForm):  # type: ignore[misc]
+    """A variable: its name, type, source and fallback."""
+
+    name = StringField("Name", filters=[_stripped])
+    type = SelectField("Data type", choices=[SelectChoice(type, label) for type, label in mappings.TYPES.items()])
+    source = StringField("Source", [DataRequired("Say where it comes from."), Length(max=1000)], filters=[_stripped])
+    fallback = StringField("Fallback", [Length(max=500, message="At most 500 characters.")], filters=[_stripped])
+
+    def picked(self) -> str:
+        """The source that one of the list's buttons was pressed for, taken over with its own type; empty where none was."""
+        path = str(request.form.get("pick", ""))
+        if path:
+            self.source.data = path
+            known = catalogue.FIELDS.get(path)
+            self.type.data = known.type if known else request.form.get("type", "text")
+        return path
+
+    def mapping(self) -> mapping.Mapping:
+        """What was typed, whole or not."""
+        name, source = self.name.data or "field", self.source.data or ""
+        return mapping.Mapping(name=name, type=mapping.type_named(self.type.data), source=source, fallback=self.fallback.data or None)
+
+    def validate_name(self, field: Any) -> None:
+        if problem := mappings.problem_with_name(field.data or ""):
+            raise ValidationError(problem)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from connect_app.models import CatalogueField, FlowSession, Subscription
 from connect_app.money import Money
-from webhooks.catalogue import fields, subjects
+from webhooks.catalogue import reading, subjects
 from webhooks.catalogue.known import FIELDS, Group, Type
 from webhooks.catalogue.subjects import Subject
 from webhooks.catalogue.values import Value, of_hand_off
@@ -47,7 +47,7 @@ def sources(
             seen[row.path] = list(row.samples)
     told: dict[str, list[str]] = {}
     for subscriber in subscribers:
-        for path, value in fields.fields(subscriber, now).items():
+        for path, value in reading.fields(subscriber, now).items():
             found.setdefault(path, Source(path=path, group=_group(path), label="", type=type_of(value)))
             _add(told.setdefault(path, []), value)
     for path, value in _handed_over(session, workspace_id, mode):
@@ -137,7 +137,7 @@ def _add(samples: list[str], value: Value) -> None:
 
 
 def _group(path: str) -> Group:
-    return "handoff" if fields.is_handed_over(path) else "stripe"
+    return "handoff" if reading.is_handed_over(path) else "stripe"
 
 
 def _type(kept: str) -> Type:

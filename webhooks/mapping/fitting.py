@@ -20,6 +20,11 @@ _AMOUNT = re.compile(r"(?:([A-Za-z]{3}) ?)?([+-]?\d{1,15}(?:\.\d{1,3})?)(?: ?([A
 _TRUE, _FALSE = frozenset(("true", "yes", "1", "on")), frozenset(("false", "no", "0", "off"))
 
 
+def type_named(name: str | None) -> Type:
+    """The data type of this name; text for one that is none."""
+    return next((one for one in TYPES if one == name), "text")
+
+
 class Unfit(ValueError):
     """A value that is not of the declared type; the message says so in words for the owner."""
 

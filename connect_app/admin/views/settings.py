@@ -4,7 +4,7 @@ from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import deeds, desk, flows, forms, offers
+from connect_app.admin import deeds, desk, flows, forms, mappings, offers
 
 
 @desk.blueprint.get("/settings")
@@ -27,8 +27,9 @@ def save_setup() -> Response:
         # Who may enter is the owners' to decide.
         is_sign_in = form.stripe_sign_in.data if at.member.at_least("owner") else before.stripe_sign_in
         preferences.save(session, at.workspace_id, "plain_cancel_only", form.plain_cancel_only.data, now)
+        preferences.save(session, at.workspace_id, "enrichment", form.enrichment.data, now)
         preferences.save(session, at.workspace_id, "stripe_sign_in", is_sign_in, now)
-        details = {"plain_cancel_only": form.plain_cancel_only.data, "stripe_sign_in": is_sign_in}
+        details = {"plain_cancel_only": form.plain_cancel_only.data, "enrichment": form.enrichment.data, "stripe_sign_in": is_sign_in}
         audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.setup", at=now, details=details)
     flash("Saved.", "ok")
     return redirect(at.path("/settings"), 303)
@@ -41,10 +42,11 @@ def offer() -> str:
     with rt.transaction(at.workspace_id) as session:
         present = flows.offer_of(flows.default_document(session, at.workspace_id))
         coupons = offers.choices(session, at.connection_id)
+        variables = mappings.names(session, at.workspace_id)
     values = {**present.model_dump(include={"headline", "body", "accept", "decline"}), "coupon": present.coupons.of(at.mode) or ""}
     form = forms.OfferForm(formdata=None, data=values)
     form.offer(coupons, present.coupons.of(at.mode))
-    return desk.page("offer.html", "settings", form=form, coupons=coupons)
+    return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=variables)
 
 
 @desk.blueprint.post("/settings/offer")
@@ -56,6 +58,7 @@ def save_offer() -> Response | tuple[str, int]:
         present = flows.offer_of(flows.default_document(session, at.workspace_id))
         coupons = offers.choices(session, at.connection_id)
         form.offer(coupons, present.coupons.of(at.mode))
+        form.variables = mappings.names(session, at.workspace_id)
         number = None
         if is_right := form.validate():
             number = flows.set_offer(
@@ -68,7 +71,7 @@ def save_offer() -> Response | tuple[str, int]:
                 by=at.member.actor,
             )
     if not is_right:
-        return desk.page("offer.html", "settings", form=form, coupons=coupons), 422
+        return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=form.variables), 422
     flash(f"Version {number} of the default flow is published." if number else "Nothing was different, so nothing was published.", "ok")
     return redirect(at.path("/settings/offer"), 303)
 
