@@ -16,8 +16,15 @@ SECONDS = Histogram("holdfast_request_seconds", "Time to answer.", ["endpoint"],
 EVENTS_KEPT = Counter("holdfast_webhook_events_kept_total", "Webhook events durably kept.")
 
 
+# The look-up of accounts is what may be read across tenants; see connect_app.connections.publish.
+_DRIFT = (
+    "select each.key as kind, sum(cast(each.value as int)) as n from account_lookups, jsonb_each_text(health -> 'drift') as each group by 1"
+)
+_ALERTS = "select kind, count(*) as n from account_lookups, jsonb_array_elements_text(health -> 'alerts') as kind group by 1"
+
+
 class _Queues(Collector):
-    """The queues as they stand in the database, the same whichever process is asked."""
+    """The queues and the accounts as they stand in the database, the same whichever process is asked."""
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
@@ -26,13 +33,19 @@ class _Queues(Collector):
         due = GaugeMetricFamily("holdfast_work_due", "Work that is due.", labels=["queue"])
         lag = GaugeMetricFamily("holdfast_work_oldest_due_seconds", "How long the oldest due work has waited.", labels=["queue"])
         given_up = GaugeMetricFamily("holdfast_work_given_up", "Work that was given up.", labels=["kind"])
+        drift = GaugeMetricFamily("holdfast_mirror_drift", "Objects that the last comparisons found held wrongly.", labels=["kind"])
+        alerts = GaugeMetricFamily("holdfast_alerts_open", "Alerts that owners have been told of and that stand.", labels=["kind"])
         for queue, count, seconds in queue_lag(self._rt):
             due.add_metric([queue], count)
             lag.add_metric([queue], seconds)
         with self._rt.transaction() as session:
             for row in session.execute(text("select kind, count(*) as n from work where gave_up_at is not null group by kind")):
                 given_up.add_metric([row.kind], row.n)
-        return due, lag, given_up
+            for row in session.execute(text(_DRIFT)):
+                drift.add_metric([row.kind], float(row.n))
+            for row in session.execute(text(_ALERTS)):
+                alerts.add_metric([row.kind], row.n)
+        return due, lag, given_up, drift, alerts
 
 
 def render(rt: Runtime) -> bytes:

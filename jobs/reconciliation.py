@@ -21,10 +21,10 @@ from webhooks import events, projections
 
 log = structlog.get_logger()
 
-# Read again before the last time, so that what appeared in the list a little late is not lost between two turns.
-OVERLAP = timedelta(minutes=10)
 # Younger than this, an event may still be on its way.
 ON_ITS_WAY = timedelta(minutes=15)
+# Read again before the last time, so that what was on its way then is judged now, and what appeared in the list a little late is not lost.
+OVERLAP = ON_ITS_WAY + timedelta(minutes=5)
 
 
 @dataclass(slots=True, kw_only=True)
