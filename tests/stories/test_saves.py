@@ -1,0 +1,386 @@
+"""Was it a save? One story for each row of the table and each door, told over months."""
+
+import random
+
+import pytest
+
+from connect_app.models import FlowSession
+from sandbox.stripe import portal
+from tests import customers
+from tests.stories.diary import Diary
+
+
+def close_portal(diary: Diary, is_open: bool) -> None:
+    """Stripe's own portal lets customers cancel, or not; and we have looked."""
+    for configuration in diary.local.world(diary.stage.account, False).all("billing_portal.configuration"):
+        portal.update(diary.by_hand(), configuration["id"], {"features": {"subscription_cancel": {"enabled": is_open}}})
+    diary.knows_portal(is_open)
+
+
+# On watch, and saved.
+
+
+def test_march_never_mind_april_a_save(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(29.9)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(30.1)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+    assert diary.course(visit) == ["watch", "saved"]
+    worth = diary.worth(visit)
+    assert (worth["stake"]["amount"], worth["saved"], worth["lost"]) == (2900, {"amount": 2900, "currency": "usd"}, None)
+
+
+def test_a_discount_taken_in_march_is_a_save_of_what_is_left_of_the_price(diary: Diary) -> None:
+    visit = diary.takes_the_offer()
+    assert diary.outcome(visit) == ("watch", "offer", None)
+    diary.day(31)
+    assert diary.outcome(visit) == ("saved", "offer", None)
+    worth = diary.worth(visit)
+    assert (worth["stake"]["amount"], worth["saved"]["amount"]) == (2900, 2320)
+    assert worth["paid"] == {"usd": {"paid": 2320, "refunded": 0, "disputed": 0}}
+    assert worth["stake"]["read_at"] < worth["ended"]["read_at"]
+
+
+def test_who_walks_away_is_on_watch_after_half_an_hour(diary: Diary) -> None:
+    visit = diary.walks_away()
+    diary.minutes(28)
+    assert diary.outcome(visit) == ("open", None, None)
+    diary.minutes(3)
+    assert diary.outcome(visit) == ("watch", "abandoned", None)
+    diary.day(31)
+    assert diary.outcome(visit) == ("saved", "abandoned", None)
+
+
+def test_a_yearly_plan_is_worth_a_twelfth_a_month_and_has_paid_nothing_since(diary: Diary) -> None:
+    diary.shape = "yearly"
+    visit = diary.says_never_mind()
+    diary.day(31)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+    yearly = diary.stripe("subscription", diary.subscription)["items"]["data"][0]["price"]["unit_amount"]
+    assert diary.worth(visit)["saved"]["amount"] == round(yearly / 12)
+    assert diary.worth(visit)["paid"] == {}
+
+
+def test_a_trial_that_turned_into_a_plan_is_a_save(diary: Diary) -> None:
+    diary.shape = "trialing"
+    visit = diary.says_never_mind()
+    diary.day(31)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+
+
+# Canceled.
+
+
+def test_a_cancel_is_canceled_the_day_it_is_verified_and_after_its_period_too(diary: Diary) -> None:
+    visit = diary.cancels()
+    assert diary.outcome(visit) == ("canceled", None, None)
+    diary.day(65)
+    assert diary.stripe("subscription", diary.subscription)["status"] == "canceled"
+    assert diary.outcome(visit) == ("canceled", None, None)
+    assert diary.worth(visit)["lost"]["amount"] == 2900
+
+
+def test_a_cancel_that_is_undone_is_on_watch_for_an_interval_of_its_own(diary: Diary) -> None:
+    visit = diary.cancels()
+    diary.day(5)
+    diary.undoes()
+    assert diary.outcome(visit) == ("watch", "undone", None)
+    assert diary.worth(visit)["lost"] is None
+    diary.day(34.9)
+    assert diary.outcome(visit) == ("watch", "undone", None)
+    diary.day(35.1)
+    assert diary.outcome(visit) == ("saved", "undone", None)
+
+
+def test_a_cancel_undone_in_stripe_s_dashboard_is_on_watch_too(diary: Diary) -> None:
+    visit = diary.cancels()
+    diary.day(3)
+    diary.changes(cancel_at_period_end=False)
+    assert diary.outcome(visit) == ("watch", "undone", None)
+    diary.day(34)
+    assert diary.outcome(visit) == ("saved", "undone", None)
+
+
+def test_who_canceled_and_comes_back_with_another_subscription_is_on_watch_again(diary: Diary) -> None:
+    visit = diary.cancels()
+    diary.day(40)
+    assert diary.outcome(visit) == ("canceled", None, None)
+    diary.subscribes_again()
+    assert diary.outcome(visit) == ("watch", "resubscribed", None)
+    diary.day(71)
+    assert diary.outcome(visit) == ("saved", "resubscribed", None)
+    assert diary.course(visit) == ["canceled", "watch", "saved"]
+
+
+def test_who_comes_back_much_later_is_a_new_customer(diary: Diary) -> None:
+    visit = diary.cancels()
+    diary.day(100)
+    diary.subscribes_again()
+    assert diary.outcome(visit) == ("canceled", None, None)
+
+
+# A choice that nobody carried out.
+
+
+@pytest.mark.parametrize("chosen", ["cancels", "takes_the_offer"])
+def test_a_choice_that_is_never_verified_is_unknown_when_its_interval_is_over(diary: Diary, chosen: str) -> None:
+    diary.is_idle = True
+    visit = getattr(diary, chosen)()
+    diary.day(29.9)
+    assert diary.outcome(visit) == ("open", None, None)
+    diary.day(30.1)
+    assert diary.outcome(visit) == ("unknown", None, None)
+
+
+# Past due, and paused.
+
+
+def test_an_unpaid_invoice_at_the_end_keeps_it_on_watch_until_it_is_settled(diary: Diary) -> None:
+    renewal = diary.renewal()
+    diary.prefers("save_interval_days", int(renewal) + 2)
+    visit = diary.says_never_mind()
+    diary.befalls("card_declines")
+    diary.day(renewal + 3)
+    assert diary.stripe("subscription", diary.subscription)["status"] == "past_due"
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.befalls("card_works")
+    assert diary.outcome(visit) == ("saved", "kept", None)
+
+
+def test_a_pause_is_a_pause_until_the_first_charge_after_it_is_paid(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    ends = int(diary.clock().timestamp()) + 50 * 86400
+    diary.changes(pause_collection={"behavior": "void", "resumes_at": ends})
+    diary.day(31)
+    assert diary.outcome(visit) == ("paused", "kept", None)
+    diary.day(51)
+    assert diary.stripe("subscription", diary.subscription)["pause_collection"] is None
+    assert diary.outcome(visit) == ("paused", "kept", None)
+    diary.day(diary.renewal() + 0.1)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+    # The months that were free brought nothing.
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 0}}
+
+
+def test_who_leaves_out_of_a_pause_is_lost(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.changes(pause_collection={"behavior": "mark_uncollectible", "resumes_at": int(diary.clock().timestamp()) + 70 * 86400})
+    diary.day(31)
+    assert diary.outcome(visit) == ("paused", "kept", None)
+    diary.changes(status="canceled")
+    assert diary.outcome(visit)[0] == "lost"
+    assert diary.course(visit) == ["watch", "paused", "lost"]
+
+
+# Lost, by each door.
+
+
+def test_a_customer_who_stayed_and_cancels_in_the_flow_later_is_lost_through_the_flow(diary: Diary) -> None:
+    first = diary.says_never_mind()
+    diary.day(12)
+    second = diary.cancels()
+    assert diary.outcome(first) == ("lost", "kept", "flow")
+    assert diary.outcome(second) == ("canceled", None, None)
+    assert diary.worth(first)["lost"] == {"amount": 2900, "currency": "usd"}
+
+
+def test_a_cancel_in_stripe_s_open_portal_is_known_by_its_mark(diary: Diary) -> None:
+    close_portal(diary, is_open=True)
+    visit = diary.says_never_mind()
+    diary.day(4)
+    diary.befalls("portal_cancel")
+    is_flexible = diary.stripe("subscription", diary.subscription)["billing_mode"]["type"] == "flexible"
+    assert diary.outcome(visit) == ("lost", "kept", "portal" if is_flexible else "outside")
+    diary.day(60)
+    assert diary.outcome(visit) == ("lost", "kept", "portal" if is_flexible else "outside")
+
+
+def test_where_the_portal_is_closed_it_was_the_dashboard_or_the_api(diary: Diary) -> None:
+    close_portal(diary, is_open=False)
+    visit = diary.says_never_mind()
+    diary.day(4)
+    diary.changes(cancel_at_period_end=True)
+    assert diary.outcome(visit) == ("lost", "kept", "dashboard_or_api")
+
+
+def test_where_the_portal_is_open_stripe_does_not_say_whose_cancel_it_was(diary: Diary) -> None:
+    close_portal(diary, is_open=True)
+    visit = diary.says_never_mind()
+    diary.changes(cancel_at_period_end=True)
+    assert diary.outcome(visit) == ("lost", "kept", "outside")
+
+
+def test_a_card_that_fails_to_the_last_try_is_lost_to_failed_payments(diary: Diary) -> None:
+    visit = diary.takes_the_offer()
+    diary.befalls("card_declines")
+    diary.day(diary.renewal() + 16)
+    assert diary.stripe("subscription", diary.subscription)["status"] == "canceled"
+    assert diary.outcome(visit) == ("lost", "offer", "payment_failure")
+
+
+def test_a_disputed_payment_that_ends_the_subscription_is_lost_to_the_dispute(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(3)
+    diary.befalls("dispute", cancels=True)
+    assert diary.outcome(visit) == ("lost", "kept", "dispute")
+
+
+def test_a_save_of_april_can_still_be_lost_in_may(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(31)
+    assert diary.outcome(visit)[0] == "saved"
+    diary.day(60)
+    diary.changes(status="canceled")
+    assert diary.outcome(visit)[0] == "lost"
+    assert diary.course(visit) == ["watch", "saved", "lost"]
+    assert diary.worth(visit)["saved"] is None
+    assert diary.worth(visit)["lost"]["amount"] == 2900
+
+
+# And back.
+
+
+def test_a_cancel_that_is_taken_back_within_the_interval_is_a_save_at_its_end(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(4)
+    diary.changes(cancel_at_period_end=True)
+    assert diary.outcome(visit)[0] == "lost"
+    diary.day(6)
+    diary.changes(cancel_at_period_end=False)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(30.1)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+    assert diary.course(visit) == ["watch", "lost", "watch", "saved"]
+
+
+def test_who_left_and_subscribes_again_within_the_interval_is_on_watch_with_the_new_subscription(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(4)
+    diary.changes(status="canceled")
+    assert diary.outcome(visit)[0] == "lost"
+    diary.day(9)
+    again = diary.subscribes_again()
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(20)
+    diary.changes(again, status="canceled")
+    assert diary.outcome(visit)[0] == "lost"
+
+
+# Unknown.
+
+
+def test_who_had_canceled_before_they_came_was_not_kept_by_the_flow(diary: Diary) -> None:
+    diary.shape = "already_canceling"
+    visit = diary.says_never_mind()
+    assert diary.outcome(visit) == ("unknown", "kept", None)
+
+
+def test_a_subscription_that_the_account_does_not_know_is_unknown(diary: Diary) -> None:
+    customer, _ = diary.stage.shapes["monthly"]
+    body = customers.bundle(diary.stage, customer, "sub_1NobodyKnowsThisOne")
+    answer = diary.app.test_client().post("/api/embed/cancel", json=body)
+    assert answer.status_code == 200, answer.json
+    path = answer.get_json()["url"].removeprefix("http://127.0.0.1:8000")
+    browser = customers.Browser(client=diary.app.test_client(use_cookies=False), path=path).look().press("keep")
+    diary.work()
+    assert diary.outcome(diary.session_of(browser)) == ("unknown", "kept", None)
+
+
+# What it was worth.
+
+
+def test_paid_since_is_net_of_refunds_and_disputes_and_a_dispute_won_brings_it_back(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 0.1)
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 0}}
+    diary.befalls("refund", amount=900)
+    diary.day(31)
+    assert diary.outcome(visit)[0] == "saved"
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 900, "disputed": 0}}
+    diary.befalls("dispute")
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 900, "disputed": 2000}}
+    diary.befalls("dispute_won")
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 900, "disputed": 0}}
+    assert [fact.data["amount"] for fact in diary.facts(visit, "charge.refunded")] == [900]
+    assert [fact.data["status"] for fact in diary.facts(visit, "charge.disputed")] == ["needs_response", "won"]
+
+
+# How we know.
+
+
+def test_without_any_news_the_look_at_the_end_finds_out(diary: Diary) -> None:
+    diary.is_deaf = True
+    visit = diary.says_never_mind()
+    diary.day(10)
+    diary.changes(cancel_at_period_end=True)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(30.1)
+    assert diary.outcome(visit)[0] == "lost"
+
+
+def test_stripe_is_asked_once_when_the_save_fires_and_once_at_the_end(diary: Diary) -> None:
+    path = f"/v1/subscriptions/{diary.subscription}"
+
+    def looks() -> int:
+        return sum(row["method"] == "GET" and row["path"] == path for row in diary.local.requests)
+
+    before = looks()
+    diary.says_never_mind()
+    diary.day(29)
+    assert looks() == before + 1
+    diary.day(31)
+    diary.day(45)
+    assert looks() == before + 2
+
+
+def test_every_change_and_payment_is_a_fact_once_however_often_and_in_whatever_order_it_is_told(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 1)
+    diary.changes(cancel_at_period_end=True)
+    diary.day(70)
+    told = [(fact.kind, fact.at, fact.data) for fact in diary.facts(visit, "stripe.changed", "invoice.paid")]
+    assert [kind for kind, _, _ in told].count("invoice.paid") == 1
+    events = {str(data["event"]) for kind, _, data in told if kind == "stripe.changed"}
+    since = [
+        event
+        for event in diary.local.world(diary.stage.account, False).all("event")
+        if event["type"].startswith("customer.subscription.") and event["data"]["object"]["id"] == diary.subscription
+    ]
+    assert events == {event["id"] for event in since if event["created"] >= diary.began(visit)}
+    diary.tell_again(random.Random(4))
+    assert told == [(fact.kind, fact.at, fact.data) for fact in diary.facts(visit, "stripe.changed", "invoice.paid")]
+
+
+def test_news_told_backwards_comes_to_the_same_end(diary: Diary) -> None:
+    diary.is_deaf = True
+    visit = diary.says_never_mind()
+    diary.changes(cancel_at_period_end=True)
+    diary.changes(cancel_at_period_end=False)
+    diary.changes(status="canceled")
+    diary.is_deaf = False
+    diary.tell_again(random.Random(1))
+    assert diary.outcome(visit)[0] == "lost"
+    diary.day(31)
+    assert diary.outcome(visit)[0] == "lost"
+
+
+def test_with_attribution_off_nothing_is_validated_and_stripe_is_left_alone(diary: Diary) -> None:
+    diary.prefers("attribution", False)
+    visit = diary.says_never_mind()
+    diary.day(31)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    assert diary.worth(visit) == {}
+    assert not [row for row in diary.local.requests if row["path"] == "/v1/invoices" and diary.subscription in str(row["params"])]
+    diary.prefers("attribution", True)
+    diary.looks_again(visit)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+
+
+def test_an_account_that_is_gone_is_not_guessed_at(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.leaves()
+    diary.day(31)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    assert diary.find(FlowSession, visit).state == "open"
