@@ -1,4 +1,4 @@
-"""The web process's entry point: `gunicorn --preload connect_app.wsgi:application`."""
+"""The WSGI application as connect_app.server's workers load it."""
 
 import sys
 import time
@@ -26,8 +26,6 @@ def load() -> "WSGIApplication":
     except (config.SettingsRefused, runtime.RoleTooStrong) as refusal:
         sys.stderr.write(f"{refusal}\n")
         sys.exit(2)
-    # Processes are forked from here on, and none may inherit another's connection.
-    rt.engine.dispose()
     return door.Door(app.create_app(settings, rt), rt)
 
 

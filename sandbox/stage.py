@@ -138,9 +138,8 @@ class Stage:
         self.start_web()
 
     def start_web(self) -> None:
-        """Start the web process by the Procfile's own line, but bound to loopback; returns when it is ready."""
-        options = "--preload --worker-class gthread --workers 2 --threads 8 --graceful-timeout 5 --keep-alive 65 --log-level warning"
-        command = [sys.executable, "-m", "gunicorn", *options.split(), "--bind", f"{HOST}:{self.ports.web}", "connect_app.wsgi:application"]
+        """Start the web server as the Procfile does, but on loopback; returns when it is ready."""
+        command = [sys.executable, "-m", "connect_app.server", "--host", HOST, "--port", str(self.ports.web)]
         counters = self.folder / "counters"
         shutil.rmtree(counters, ignore_errors=True)
         counters.mkdir()

@@ -10,7 +10,7 @@ from connect_app.runtime import Runtime
 from sandbox import embedded, stage
 from tests import make
 
-GUNICORN = [sys.executable, "-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "connect_app.wsgi:application"]
+WEB = [sys.executable, "-m", "connect_app.server", "--port", "0"]
 WORKER = [sys.executable, "-m", "jobs.worker", "actions"]
 CLI = [sys.executable, "-c", "from connect_app.cli import main; main()"]
 
@@ -20,7 +20,7 @@ def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProc
     return subprocess.run(command, env={**kept, **environ}, cwd=stage.ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("command", [GUNICORN, WORKER], ids=["web", "worker"])
+@pytest.mark.parametrize("command", [WEB, WORKER], ids=["web", "worker"])
 def test_an_incomplete_environment_is_refused_with_all_its_problems(command: list[str]) -> None:
     done = run(command, {"REDIS_URL": "http://x", "HOLDFAST_SECRET_KEYS": "short", "HOLDFAST_TYPO": "1"})
     assert done.returncode == 2
@@ -29,7 +29,7 @@ def test_an_incomplete_environment_is_refused_with_all_its_problems(command: lis
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [GUNICORN, WORKER], ids=["web", "worker"])
+@pytest.mark.parametrize("command", [WEB, WORKER], ids=["web", "worker"])
 def test_a_role_that_row_level_security_does_not_bind_is_refused(postgres: embedded.Postgres, command: list[str]) -> None:
     postgres.create_database("strong")
     done = run(command, {**make.environ(), "DATABASE_URL": postgres.url("strong", "postgres")})
