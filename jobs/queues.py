@@ -53,6 +53,8 @@ KINDS = {
     "drain": Kind(queue=EVENTS, handler="jobs.stripe_events:drain", attempts=1000000),
     # row_id is `connection_id/type/object_id`.
     "refetch": Kind(queue=EVENTS, handler="jobs.stripe_events:refetch", attempts=20, given_up="jobs.stripe_events:refetch_given_up"),
+    # row_id is a connection's id.
+    "survey_fields": Kind(queue=UPKEEP, handler="jobs.field_survey:survey", attempts=20),
     # row_id is `connection_id/customer_id`, and a connection's id.
     "first_purchase": Kind(queue=UPKEEP, handler="jobs.purchases:look_up", attempts=20),
     "first_purchases": Kind(queue=UPKEEP, handler="jobs.purchases:look_up_all", attempts=20),

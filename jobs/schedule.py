@@ -31,6 +31,10 @@ TABLE = (
     Periodic(kind="reconcile", every=timedelta(hours=1), per="connection"),
     # The mirror against Stripe's lists and a random sample.
     Periodic(kind="compare", every=timedelta(days=1), per="connection"),
+    # Metadata keys and other fields that an account's objects have come to have.
+    Periodic(kind="survey_fields", every=timedelta(days=1), per="connection"),
+    # When new subscribers first paid, where a variable wants it.
+    Periodic(kind="first_purchases", every=timedelta(days=1), per="connection"),
     # Permissions, and Stripe's own portal.
     Periodic(kind="check_connection", every=timedelta(hours=6), per="connection"),
     # What the owner has to be told.

@@ -5,7 +5,7 @@ from connect_app.models.alerts import Alert
 from connect_app.models.base import Base, Tenant
 from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.models.facts import SessionFact
-from connect_app.models.fields import Audience, CatalogueField, FieldMapping, FirstPurchase
+from connect_app.models.fields import Audience, CatalogueField, CatalogueSurvey, FieldMapping, FirstPurchase
 from connect_app.models.flows import Flow, FlowVersion
 from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.models.oauth import OauthState
@@ -34,6 +34,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "CatalogueField",
+    "CatalogueSurvey",
     "Charge",
     "Choice",
     "Connection",

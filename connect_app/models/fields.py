@@ -41,6 +41,23 @@ class CatalogueField(Tenant, Base):
     )
 
 
+class CatalogueSurvey(Tenant, Base):
+    """How far the look through an account's objects for further fields has come: `kind` and `after` are where it goes on, both empty at
+    its end. Rows not newer than `since` were looked at the time before.
+    """
+
+    __tablename__ = "catalogue_surveys"
+    connection_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    after: Mapped[str]
+    seen: Mapped[int]
+    since: Mapped[datetime | None]
+    started_at: Mapped[datetime]
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "connection_id"], ["connections.workspace_id", "connections.id"], ondelete="CASCADE"),
+    )
+
+
 class FirstPurchase(Tenant, Base):
     """When a customer first paid an invoice: asked of Stripe once, because it may lie before all that the mirror holds."""
 

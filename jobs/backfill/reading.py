@@ -178,6 +178,7 @@ def _next_list(rt: Runtime, claim: work.Claim, connection: Connection, progress:
         # What happened meanwhile and never reached us is in Stripe's list of events from here on.
         connections.reconciled(session, connection.id, until=progress.as_of)
         _ask(session, claim, "reconcile", rt.now())
+        _ask(session, claim, "survey_fields", rt.now())
         claim.fence(session)
     return None
 

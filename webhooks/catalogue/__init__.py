@@ -4,7 +4,7 @@ from webhooks.catalogue.known import FIELDS, Group, Known, Type
 from webhooks.catalogue.reading import as_of, fields, is_handed_over, value
 from webhooks.catalogue.sources import Source, recent, sample, sources, type_of
 from webhooks.catalogue.subjects import HISTORY, Purchases, Subject, beside, is_whole, load, refreshed, subject, whole_since
-from webhooks.catalogue.values import Value, wire
+from webhooks.catalogue.values import Value, of_stripe, wire
 
 __all__ = [
     "FIELDS",
@@ -22,6 +22,7 @@ __all__ = [
     "is_handed_over",
     "is_whole",
     "load",
+    "of_stripe",
     "recent",
     "refreshed",
     "sample",

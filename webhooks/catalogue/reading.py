@@ -50,6 +50,8 @@ def _raws(subject: Subject) -> Mapping[str, object]:
     raws: dict[str, object] = {root: one.raw for root, one in found.items() if one is not None}
     if subject.discounts:
         raws["discounts"] = [one.raw for one in subject.discounts]
+    if terms := next((one.terms for one in subject.discounts if one.terms), None):
+        raws["coupon"] = terms.raw
     return raws
 
 

@@ -13,7 +13,7 @@ down_revision = '0001'
 branch_labels = None
 depends_on = None
 
-TENANT_TABLES = ("field_mappings", "catalogue_fields", "first_purchases", "audiences", "discounts", "charges", "alerts")
+TENANT_TABLES = ("field_mappings", "catalogue_fields", "catalogue_surveys", "first_purchases", "audiences", "discounts", "charges", "alerts")
 
 
 def upgrade() -> None:
@@ -69,6 +69,18 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_catalogue_fields_workspace_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('connection_id', 'path', name=op.f('pk_catalogue_fields'))
     )
+    op.create_table('catalogue_surveys',
+    sa.Column('connection_id', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('after', sa.Text(), nullable=False),
+    sa.Column('seen', sa.Integer(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id', 'connection_id'], ['connections.workspace_id', 'connections.id'], name=op.f('fk_catalogue_surveys_workspace_id_connection_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_catalogue_surveys_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('connection_id', name=op.f('pk_catalogue_surveys'))
+    )
     op.create_table('charges',
     sa.Column('customer', sa.Text(), nullable=True),
     sa.Column('payment_intent', sa.Text(), nullable=True),
@@ -123,8 +135,10 @@ def upgrade() -> None:
     op.add_column('connections', sa.Column('compared_at', sa.DateTime(timezone=True), nullable=True))
     op.add_column('connections', sa.Column('drift', postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.create_index('ix_actions_workspace_id_customer', 'actions', ['workspace_id', 'customer'], unique=False)
-    op.create_index('ix_customers_connection_id_email', 'customers', ['connection_id', sa.literal_column('lower(email)').label('email_prefix')], unique=False, postgresql_ops={'email_prefix': 'text_pattern_ops'})
-    op.create_index('ix_customers_connection_id_name', 'customers', ['connection_id', sa.literal_column('lower(name)').label('name_prefix')], unique=False, postgresql_ops={'name_prefix': 'text_pattern_ops'})
+    op.add_column('customers', sa.Column('email_key', sa.Text(), sa.Computed('lower(email)', persisted=True), nullable=True))
+    op.add_column('customers', sa.Column('name_key', sa.Text(), sa.Computed('lower(name)', persisted=True), nullable=True))
+    op.create_index('ix_customers_connection_id_email_key', 'customers', ['connection_id', 'email_key', 'id'], unique=False, postgresql_ops={'email_key': 'text_pattern_ops'})
+    op.create_index('ix_customers_connection_id_name_key', 'customers', ['connection_id', 'name_key', 'id'], unique=False, postgresql_ops={'name_key': 'text_pattern_ops'})
     op.create_index('ix_invoices_connection_id_customer', 'invoices', ['connection_id', 'customer'], unique=False)
     op.add_column('outcomes', sa.Column('door', sa.Text(), nullable=True))
     op.add_column('outcomes', sa.Column('interval_ends_at', sa.DateTime(timezone=True), nullable=True))
@@ -149,9 +163,11 @@ def downgrade() -> None:
     op.drop_column('outcomes', 'interval_ends_at')
     op.drop_column('outcomes', 'door')
     op.drop_index('ix_invoices_connection_id_customer', table_name='invoices')
-    op.drop_index('ix_customers_connection_id_name', table_name='customers')
+    op.drop_index('ix_customers_connection_id_name_key', table_name='customers')
     op.drop_index('ix_actions_workspace_id_customer', table_name='actions')
-    op.drop_index('ix_customers_connection_id_email', table_name='customers')
+    op.drop_index('ix_customers_connection_id_email_key', table_name='customers')
+    op.drop_column('customers', 'name_key')
+    op.drop_column('customers', 'email_key')
     op.drop_column('account_lookups', 'health')
     op.drop_column('connections', 'drift')
     op.drop_column('connections', 'compared_at')
@@ -162,6 +178,7 @@ def downgrade() -> None:
     op.drop_index('ix_charges_connection_id_invoice', table_name='charges')
     op.drop_index('ix_charges_connection_id_customer', table_name='charges')
     op.drop_table('charges')
+    op.drop_table('catalogue_surveys')
     op.drop_table('catalogue_fields')
     op.drop_index('uq_alerts_open', table_name='alerts', postgresql_where='closed_at IS NULL')
     op.drop_table('alerts')
