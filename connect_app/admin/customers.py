@@ -28,20 +28,14 @@ _BROWSE = text(
 where connection_id = :connection and not is_deleted and (:id = '' or id < :id) order by id desc limit :most"""  # noqa: S608
 )
 # The ranges and the order are those of the two indexes with text_pattern_ops: by bytes, whatever the database's collation.
-_IN_RANGE = """lower({column}) ~>=~ lower(:search) and lower({column}) ~<~ (lower(:search) || chr(1114111))"""
-_BY = """select {columns}, lower({column}) as key from customers
+_IN_RANGE = "{key} ~>=~ lower(:search) and {key} ~<~ (lower(:search) || chr(1114111))"
+_BY = """select {columns}, {key} as key from customers
 where connection_id = :connection and not is_deleted and {in_range}
-  and (:key = '' or lower({column}) ~>=~ :key) and (:key = '' or lower({column}) ~>~ :key or id > :id){besides}
-order by lower({column}) using ~<~, id limit :most"""
-_BY_EMAIL = text(_BY.format(columns=_COLUMNS, column="email", in_range=_IN_RANGE.format(column="email"), besides=""))
-_BY_NAME = text(
-    _BY.format(
-        columns=_COLUMNS,
-        column="name",
-        in_range=_IN_RANGE.format(column="name"),
-        besides=f"\n  and ({_IN_RANGE.format(column='email')}) is not true",
-    )
-)
+  and (:key = '' or {key} ~>=~ :key) and (:key = '' or {key} ~>~ :key or id > :id){besides}
+order by {key} using ~<~, id limit :most"""
+_BY_EMAIL = text(_BY.format(columns=_COLUMNS, key="email_key", in_range=_IN_RANGE.format(key="email_key"), besides=""))
+_NOT_BY_EMAIL = f"\n  and ({_IN_RANGE.format(key='email_key')}) is not true"
+_BY_NAME = text(_BY.format(columns=_COLUMNS, key="name_key", in_range=_IN_RANGE.format(key="name_key"), besides=_NOT_BY_EMAIL))
 _BY_ID = text(
     f"""select {_COLUMNS} from customers where connection_id = :connection and id = :id
 union all

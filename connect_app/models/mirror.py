@@ -6,7 +6,7 @@ Date header of the answer that brought the object. No foreign keys between mirro
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, literal_column
+from sqlalchemy import BigInteger, Computed, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.schema import SchemaItem
 
@@ -34,19 +34,12 @@ class Customer(_Mirrored, Base):
     name: Mapped[str | None]
     created_at: Mapped[datetime | None]
     default_payment_method: Mapped[str | None]
+    # Columns rather than expressions in the index: lower() is not leakproof, and below row level security nothing else is looked up in one.
+    email_key: Mapped[str | None] = mapped_column(Computed("lower(email)", persisted=True))
+    name_key: Mapped[str | None] = mapped_column(Computed("lower(name)", persisted=True))
     indexes = (
-        Index(
-            "ix_customers_connection_id_email",
-            "connection_id",
-            literal_column("lower(email)").label("email_prefix"),
-            postgresql_ops={"email_prefix": "text_pattern_ops"},
-        ),
-        Index(
-            "ix_customers_connection_id_name",
-            "connection_id",
-            literal_column("lower(name)").label("name_prefix"),
-            postgresql_ops={"name_prefix": "text_pattern_ops"},
-        ),
+        Index("ix_customers_connection_id_email_key", "connection_id", "email_key", "id", postgresql_ops={"email_key": "text_pattern_ops"}),
+        Index("ix_customers_connection_id_name_key", "connection_id", "name_key", "id", postgresql_ops={"name_key": "text_pattern_ops"}),
     )
 
 

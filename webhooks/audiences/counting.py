@@ -41,25 +41,27 @@ left join subscriptions s on s.connection_id = :connection and s.customer = draw
   and s.status not in ('canceled', 'incomplete_expired')
 """
 )
-_HOW_MANY = text("select count(*) from customers where connection_id = :connection")
+# To count a tenant's rows one by one would be to read them all; the server's own estimate says which share to draw.
+_ROWS = text("select reltuples from pg_class where oid = 'customers'::regclass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """Of `total` customers `looked_at` were looked at, and `matching` of those are meant; the first of them are the `sample`.
 
-    Drawn at random where not all were looked at. `total` leaves out who has no running subscription, but where a share was drawn of a
-    large account: there it is all of its customers.
+    Drawn at random where not all were looked at. `total` leaves out who has no running subscription, but of a large account: there it is
+    all of its customers, itself estimated (`is_large`).
     """
 
     matching: int
     looked_at: int
     total: int
     sample: tuple[Pair, ...]
+    is_large: bool
 
     @property
     def is_exact(self) -> bool:
-        return self.looked_at == self.total
+        return not self.is_large and self.looked_at == self.total
 
     @property
     def estimate(self) -> int:
@@ -84,10 +86,10 @@ def count(
 ) -> dict[str, Count]:
     """How many customers of a connection each of these rules means, by its key, all from one walk that ends after `seconds`.
 
-    One query finds whom to look at (three on a large account), one the variables, and one each batch of customers.
+    One query finds whom to look at (three to five on a large account), one the variables, and one each batch of customers.
     """
     until = time.monotonic() + seconds
-    everybody, total = _people(session, connection_id)
+    everybody, total, is_large = _people(session, connection_id)
     tallies = {key: _Tally() for key in asked}
     looked_at = 0
     variables = _variables(session, workspace_id, asked.values())
@@ -101,25 +103,32 @@ def count(
         if time.monotonic() >= until:
             break
     return {
-        key: Count(matching=tally.matching, looked_at=looked_at, total=total, sample=tuple(tally.sample)) for key, tally in tallies.items()
+        key: Count(matching=tally.matching, looked_at=looked_at, total=total, sample=tuple(tally.sample), is_large=is_large)
+        for key, tally in tallies.items()
     }
 
 
-def _people(session: Session, connection_id: str) -> tuple[list[tuple[str, list[str]]], int]:
-    """Whom to look at, each with the ids of their running subscriptions, in an order that has nothing to do with who they are."""
-    total = None
+def _people(session: Session, connection_id: str) -> tuple[list[tuple[str, list[str]]], int, bool]:
+    """Whom to look at, each with the ids of their running subscriptions, in an order that has nothing to do with who they are.
+
+    And of how many they are, and whether they are only a share of a large account.
+    """
     rows = session.execute(_EVERYBODY, {"connection": connection_id, "most": _ALL_OF + 1}).all()
-    if len(rows) > _ALL_OF:
-        total = session.execute(_HOW_MANY, {"connection": connection_id}).scalar_one()
-        percent = min(100.0, 100 * _DRAWN / max(total, 1))
-        rows = session.execute(_SHARE, {"connection": connection_id, "percent": percent}).all()
+    percent = 100.0
+    if is_large := len(rows) > _ALL_OF:
+        # First as if the table were all theirs; where it is not, more of it.
+        wanted = 100 * _DRAWN / max(session.execute(_ROWS).scalar_one(), _DRAWN)
+        for percent in (wanted, min(100.0, 10 * wanted), 100.0):
+            rows = session.execute(_SHARE, {"connection": connection_id, "percent": percent}).all()
+            if len(rows) >= _DRAWN / 4 or percent == 100:
+                break
     people: dict[str, list[str]] = {}
     for row in rows:
         ids = people.setdefault(row.customer, [])
         if row.subscription is not None:
             ids.append(row.subscription)
     mixed = sorted(people.items(), key=lambda person: (zlib.crc32(person[0].encode()), person[0]))
-    return mixed, len(mixed) if total is None else max(total, len(mixed))
+    return mixed, round(len(mixed) * 100 / percent), is_large
 
 
 def _batches(people: list[tuple[str, list[str]]]) -> Iterator[list[tuple[str, list[str]]]]:

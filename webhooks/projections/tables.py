@@ -48,7 +48,11 @@ def keep(session: Session, table: Table, workspace_id: str, connection_id: str, 
 def _table(model: Model, learned: frozenset[str] = frozenset()) -> Table:
     """`learned` columns are ones that a payload may leave out and that stay as they were where it does."""
     name = model.__tablename__
-    arrays = {column.name: _ARRAYS[type(column.type)] for column in model.__table__.columns if column.name not in _PLACE}
+    arrays = {
+        column.name: _ARRAYS[type(column.type)]
+        for column in model.__table__.columns
+        if column.name not in _PLACE and column.computed is None
+    }
     quoted = {column: f'"{column}"' for column in (*_PLACE, *arrays)}
     news = ", ".join(
         f"{column} = coalesce(excluded.{column}, {name}.{column})" if plain in learned else f"{column} = excluded.{column}"
