@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ import click
 from redis.exceptions import RedisError
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from connect_app import config, migrations, runtime, workspaces
+from connect_app import config, connections, migrations, runtime, workspaces
+from connect_app.admin import health
+from connect_app.modes import Mode
 from connect_app.runtime import Runtime
+from jobs.backfill import progress
 
 DEMO = Path(__file__).resolve().parent.parent / "var" / "demo"
 
@@ -75,6 +79,56 @@ def admin_link(slug: str | None) -> None:
             click.echo(workspaces.admin_link(rt, slug))
         except LookupError as problem:
             _end(1, str(problem.args[0]))
+
+
+@main.command()
+@click.option("--workspace", "slug", help="Slug of the workspace; may be left out where there is only one.")
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Only this mode's account.")
+@click.option("--again", is_flag=True, help="Read everything anew; a read-in that stopped goes on from where it was.")
+@click.option("--watch", is_flag=True, help="Stay until it is over; exits 1 where it stopped.")
+def backfill(slug: str | None, mode: str | None, again: bool, watch: bool) -> None:
+    """Show how far the reading of a workspace's Stripe accounts has come."""
+    with _opened() as rt:
+        try:
+            with rt.transaction() as session:
+                place = workspaces.named(session, slug)
+        except LookupError as problem:
+            _end(1, str(problem.args[0]))
+        if again:
+            _read_again(rt, place, mode)
+        told = _tell(rt, place, mode)
+        while watch and not all(line.is_over for line in told):
+            time.sleep(1)
+            told = _tell(rt, place, mode)
+    if any(line.state == "failed" for line in told):
+        sys.exit(1)
+
+
+def _read_again(rt: Runtime, place: workspaces.Place, mode: str | None) -> None:
+    with rt.transaction(place.id) as session:
+        for connection in connections.every(session, place.id):
+            if mode in (None, connection.mode) and connection.state == "connected":
+                health.read_again(session, connection, rt.now())
+
+
+def _tell(rt: Runtime, place: workspaces.Place, mode: str | None) -> list[progress.Told]:
+    """Print a line for each account; gives what they say."""
+    with rt.transaction(place.id) as session:
+        accounts = [one for one in connections.every(session, place.id) if mode in (None, one.mode)]
+    if not accounts:
+        _end(1, f"{place.slug} has no Stripe account" + (f" in {mode} mode." if mode else "."))
+    told = [progress.tell(account.read_in) for account in accounts]
+    for account, line in zip(accounts, told, strict=True):
+        if account.state != "connected":
+            words = "disconnected"
+        elif line.state == "done":
+            words = f"complete: {line.read:,} objects, {line.cancellations:,} cancellations of the last 24 months among them"
+        elif line.state == "failed":
+            words = f"stopped after {line.read:,} objects: {line.error}"
+        else:
+            words = f"list {line.stage + 1} of {line.stages}, {line.doing}: {line.sentence}"
+        click.echo(f"{account.account} ({account.mode}): {words}")
+    return told
 
 
 @main.command()

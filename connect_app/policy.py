@@ -91,6 +91,7 @@ TABLE = {
     "admin.site": ANALYST,
     "admin.save_site": ADMIN,
     "admin.stripe": ANALYST,
+    "admin.read_in_again": ADMIN,
     "admin.replay_event": ADMIN,
     "admin.replay_events": ADMIN,
     "admin.embed_secrets": OWNER,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from connect_app.workspaces.directory import Place, by_slug
+from connect_app.workspaces.directory import Place, by_slug, named
 from connect_app.workspaces.logins import admin_link
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from connect_app.runtime import Runtime
 
-__all__ = ["Place", "admin_link", "by_slug", "register"]
+__all__ = ["Place", "admin_link", "by_slug", "named", "register"]
 
 
 def register(app: "Flask", _rt: "Runtime") -> None:

@@ -35,6 +35,17 @@ def by_id(session: Session, workspace_id: str) -> Place | None:
     return _place(session, Workspace.id == workspace_id)
 
 
+def named(session: Session, slug: str | None) -> Place:
+    """The workspace that an operator means: the named one, or the only one. Raises LookupError, with a sentence for the terminal."""
+    which = Workspace.slug == slug if slug else Workspace.slug.not_like(f"{UNDONE}%")
+    rows = session.execute(select(Workspace.id, Workspace.slug, Workspace.name).where(which).order_by(Workspace.created_at).limit(20)).all()
+    if not rows:
+        raise LookupError(f"There is no workspace {slug!r}." if slug else "There is no workspace yet: open /install.")
+    if len(rows) > 1:
+        raise LookupError("There are several workspaces; name one of: " + ", ".join(row.slug for row in rows))
+    return Place(id=rows[0].id, slug=rows[0].slug, name=rows[0].name)
+
+
 def enter(session: Session, workspace_id: str, name: str, now: datetime) -> Place:
     """Write a new workspace down under the first free slug of its name."""
     base = slug_of(name)

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from connect_app import audit, db, ids, tokens
 from connect_app.crypto import KeyRing
-from connect_app.models import Login, Workspace
+from connect_app.models import Login
 from connect_app.runtime import Runtime
-from connect_app.workspaces import members
-from connect_app.workspaces.directory import UNDONE, Place
+from connect_app.workspaces import directory, members
+from connect_app.workspaces.directory import Place
 from jobs import mail
 
 Purpose = Literal["confirm_owner", "sign_in", "operator"]
@@ -123,24 +123,19 @@ def admin_link(rt: Runtime, slug: str | None = None) -> str:
     """
     now, login_id = rt.now(), ids.new("lgn")
     with rt.transaction() as session:
-        named = Workspace.slug == slug if slug else Workspace.slug.not_like(f"{UNDONE}%")
-        rows = session.execute(select(Workspace.id, Workspace.slug).where(named).order_by(Workspace.created_at).limit(20)).all()
-        if not rows:
-            raise LookupError(f"There is no workspace {slug!r}." if slug else "There is no workspace yet: open /install.")
-        if len(rows) > 1:
-            raise LookupError("There are several workspaces; name one of: " + ", ".join(row.slug for row in rows))
-        db.tenant(session, rows[0].id)
+        place = directory.named(session, slug)
+        db.tenant(session, place.id)
         session.add(
             Login(
                 id=login_id,
                 purpose="operator",
                 email=None,
-                workspace_id=rows[0].id,
+                workspace_id=place.id,
                 created_at=now,
                 expires_at=now + LASTS["operator"],
             )
         )
-        audit.record(session, rows[0].id, actor="operator", verb="operator_link.made", at=now, target=login_id)
+        audit.record(session, place.id, actor="operator", verb="operator_link.made", at=now, target=login_id)
     return f"{rt.settings.base_url}/sign-in/{tokens.make(rt.ring, 'login', login_id, 1)}"
 
 

@@ -95,6 +95,7 @@ class Told:
     share: float | None
     seconds_left: float | None
     is_last: bool
+    finished_at: datetime | None
     error: str | None
 
     @property
@@ -139,6 +140,7 @@ def tell(stored: Json) -> Told:
         share=None if left is None or not here else here / (here + left),
         seconds_left=None if left is None or rate is None else left / rate,
         is_last=stage == names[-1],
+        finished_at=datetime.fromisoformat(stored["finished_at"]) if stored.get("finished_at") else None,
         error=stored.get("error"),
     )
 

@@ -7,11 +7,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from connect_app import embed_secrets, preferences
+from connect_app import connections, embed_secrets, preferences
 from connect_app.admin import flows
 from connect_app.models import FlowVersion
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
+from jobs import alerts, queues, work
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.http import dashboard
@@ -306,6 +307,42 @@ def test_the_health_of_the_connection_is_told(rt: Runtime, stage: make.Stage, ow
     assert "Last webhook Arriving" in page
     assert "Webhook lag 1.8 s" in page
     assert "2026-10-28.endive" in page
+
+
+def test_alerts_are_shown_with_what_to_do_where_owners_look(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        connection = connections.by_id(session, stage.connection_id)
+        assert connection is not None
+        alerts.open(rt, session, connection, "silent", {"missed": 3, "due": 4, "since": None})
+    for path in ("", "/settings/stripe"):
+        page = said(owner.get(path))
+        assert "Webhooks are not arriving Stripe lists 3 of 4 recent events that no webhook brought." in page, path
+        assert "its address must answer 200" in page
+    with rt.transaction(stage.workspace_id) as session:
+        alerts.close(rt, session, connection, "silent")
+    assert "not arriving" not in said(owner.get())
+
+
+def test_an_admin_may_have_the_account_read_again_and_others_are_not_offered_it(
+    app: Flask, rt: Runtime, stage: make.Stage, owner: Member
+) -> None:
+    page = said(owner.get("/settings/stripe"))
+    assert "Events known up to Up to date" in page
+    assert "of the last 24 months among them" in page
+    assert "Compared with Stripe Not yet" in page
+    assert "Read everything again" not in dashboard.member(app, rt, stage, "editor").get("/settings/stripe")
+    assert dashboard.member(app, rt, stage, "editor").post("/settings/stripe/read-in").status_code == 403
+    assert owner.post("/settings/stripe/read-in").status_code == 303
+    assert "Your account is being read." in said(owner.get("/settings/stripe"))
+    owner.post("/settings/stripe/read-in")
+    assert "being read already" in said(owner.get("/settings/stripe"))
+    work.drain(rt, queues.UPKEEP)
+    with rt.transaction(stage.workspace_id) as session:
+        queues.enqueue(session, "compare", stage.connection_id, stage.workspace_id, due_at=rt.now())
+    work.drain(rt, queues.UPKEEP)
+    page = said(owner.get("/settings/stripe"))
+    assert "Compared with Stripe No difference" in page
+    assert re.search(r"Customers \d+ 0 All of them", page)
 
 
 def test_only_owners_are_offered_connecting_and_disconnecting(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:

@@ -1,13 +1,15 @@
 """The read-in: whatever ends it, it goes on where it was; and what a check of the connection finds."""
 
 import dataclasses
+import re
 import time
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
-from connect_app import connections
+from connect_app import cli, connections
 from connect_app.models import Connection, Work
 from connect_app.runtime import Runtime
 from jobs import backfill, queues, work
@@ -228,3 +230,48 @@ def test_giving_up_our_access_is_done_once_and_not_after_a_reconnect(rt: Runtime
     assert (stage.account, False) not in local.connections
     ask()
     assert work_id(rt, "deauthorize") is None
+
+
+def command(rt: Runtime, *words: str) -> Result:
+    """`holdfast backfill …` in this process's environment, on this test's database."""
+    environ = {**make.environ(), "DATABASE_URL": rt.settings.database_url, "REDIS_URL": rt.settings.redis_url}
+    return CliRunner(env=environ).invoke(cli.main, ["backfill", *words])
+
+
+def test_a_terminal_is_told_how_far_it_is(rt: Runtime, hasty: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    now = int(rt.now().timestamp())
+    for shape, ended in (("monthly", now - 86400), ("yearly", now - 800 * 86400)):
+        local.world(stage.account, False).get("subscription", stage.shapes[shape][1]).update(status="canceled", ended_at=ended)
+    assert command(rt).output == f"{stage.account} (test): list 1 of 6, account: Starting\n"
+    read_in = work_id(rt, "read_in")
+    assert read_in is not None
+    for _ in range(4):
+        work.perform(hasty, read_in)
+        time.sleep(0.002)
+    assert "list 4 of 6, customers: " in command(rt, "--mode", "test").output
+    assert "objects so far" in command(rt, "--workspace", stage.slug).output
+    work.drain(rt, queues.UPKEEP)
+    done = command(rt, "--watch")
+    assert done.exit_code == 0
+    assert re.search(r"complete: \d+ objects, 1 cancellations of the last 24 months among them", done.output)
+
+
+def test_a_terminal_can_ask_for_all_of_it_again(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    work.drain(rt, queues.UPKEEP)
+    before = len(local.requests)
+    assert command(rt, "--again").exit_code == 0
+    assert standing(rt, stage).read_in == {"state": "waiting", "is_full": True}
+    work.drain(rt, queues.UPKEEP)
+    assert standing(rt, stage).read_in["state"] == "done"
+    assert "/v1/subscriptions" in {call["path"] for call in local.requests[before:]}
+
+
+def test_a_terminal_is_told_what_is_not_there(rt: Runtime, stage: make.Stage) -> None:
+    nowhere, liveless = command(rt, "--workspace", "nowhere"), command(rt, "--mode", "live")
+    assert (nowhere.exit_code, nowhere.output) == (1, "There is no workspace 'nowhere'.\n")
+    assert (liveless.exit_code, liveless.output) == (1, f"{stage.slug} has no Stripe account in live mode.\n")
+    with rt.transaction(stage.workspace_id) as session:
+        connections.save_read_in(session, stage.connection_id, {"state": "failed", "error": "Stripe said no"})
+    stopped = command(rt, "--watch")
+    assert stopped.exit_code == 1
+    assert "stopped after 0 objects: Stripe said no" in stopped.output

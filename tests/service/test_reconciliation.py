@@ -12,8 +12,9 @@ from connect_app import connections, ids, metrics
 from connect_app.models import Alert, Connection, Customer, Delivery, Membership, Subscription, User
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway.gateway import REQUIRED_EVENTS
 from connect_app.workspaces import accounts as linking
-from jobs import comparison, queues, reconciliation, work
+from jobs import comparison, queues, work
 from sandbox.stripe import accounts, customers, dashboard
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
@@ -105,7 +106,7 @@ def test_events_that_webhooks_brought_cost_no_read(rt: Runtime, local: LocalStri
         run(rt, stage, "reconcile")
     asked = [call["path"] for call in local.requests[before:]]
     assert set(asked) == {"/v1/events"}
-    assert len(asked) == -(-len(reconciliation.REQUIRED_EVENTS) // 20)
+    assert len(asked) == -(-len(REQUIRED_EVENTS) // 20)
     assert standing(rt, stage) == {}
 
 
@@ -114,7 +115,7 @@ def test_a_turn_that_is_cut_off_at_any_page_is_repeated_from_the_same_time(
 ) -> None:
     known = connection(rt, stage).reconciled_at
     assert known is not None
-    calls = -(-len(reconciliation.REQUIRED_EVENTS) // 20)
+    calls = -(-len(REQUIRED_EVENTS) // 20)
     with hours(1):
         newcomer = customers.create(hand, {"name": "Newcomer"})["id"]
         for answered in range(calls):

@@ -7,7 +7,7 @@ from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from connect_app import runtime
-from connect_app.admin import checklist, desk, outcomes, sessions, stripe_links
+from connect_app.admin import checklist, desk, health, outcomes, sessions, stripe_links
 from connect_app.errors import NotFound
 from connect_app.modes import Mode
 from jobs import queues
@@ -28,10 +28,12 @@ def home() -> str:
         ticks = checklist.ticks(session, at.workspace_id, at.mode, at.connection)
         tally = outcomes.tally(session, at.workspace_id, at.mode, since=now - PERIOD, now=now)
         recent = sessions.page(session, at.workspace_id, at.mode, now=now, size=_RECENT)
+        notices = health.notices(session, at.connection)
     return desk.page(
         "home.html",
         "home",
         ticks=ticks,
+        notices=notices,
         tally=tally,
         recent=recent.rows,
         words=outcomes.WORDS,

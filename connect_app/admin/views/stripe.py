@@ -4,7 +4,7 @@ from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import runtime
-from connect_app.admin import desk, health, stripe_links
+from connect_app.admin import checklist, desk, health, stripe_links
 from connect_app.errors import NotFound, Problem
 from connect_app.modes import Mode
 from connect_app.workspaces import secrets
@@ -12,20 +12,34 @@ from connect_app.workspaces import secrets
 
 @desk.blueprint.get("/settings/stripe")
 def stripe() -> str:
-    """Account, mode, health, connecting and disconnecting, failed events."""
+    """Account, mode, health, alerts, the read-in, connecting and disconnecting, failed events."""
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
         events = health.failed(session, at.connection)
+        notices = health.notices(session, at.connection)
     return desk.page(
         "stripe.html",
         "settings",
-        lines=health.lines(at.connection, rt.now()) if at.connection else [],
+        lines=health.lines(at.connection, rt.now(), notices) if at.connection else [],
+        notices=notices,
+        compared=health.compared(at.connection),
+        read_in=checklist.read_in(at.connection) if at.connection else None,
         events=events,
         server_modes=[str(mode) for mode in rt.settings.modes],
         wanted=request.args.get("connect", ""),
         account_link=stripe_links.of(at.mode, "settings/account"),
         portal_settings=stripe_links.portal_settings(at.mode),
     )
+
+
+@desk.blueprint.post("/settings/stripe/read-in")
+def read_in_again() -> Response:
+    """Ask for the account to be read in again, or on from where it stopped."""
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        is_asked = health.read_again(session, at.connection, rt.now())
+    flash("Your account is being read." if is_asked else "Your account is being read already.", "info")
+    return redirect(at.path("/settings/stripe"), 303)
 
 
 @desk.blueprint.post("/settings/stripe/events/<event_id>/replay")
