@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Each sets up all that it needs: `.venv` and what the hashed locks name.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chromium clean
+.PHONY: help demo test lint bench chromium clean
 
 # Debian's python3 has neither ensurepip nor venv's own pip, so the system's pip installs into a venv without one.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -13,6 +13,7 @@ help:
 	@echo "make demo    Holdfast, a local Stripe and an example shop, ready to click through"
 	@echo "make test    everything that is checked, a real browser included"
 	@echo "make lint    style, types and layers only"
+	@echo "make bench   us and our peers side by side (QUICK=1: in under five minutes); writes bench/results.md"
 	@echo "make clean   remove .venv and what was generated"
 
 demo: .venv/.demo
@@ -27,6 +28,10 @@ lint: .venv/.dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy --strict
 	.venv/bin/lint-imports
+
+# The peers go into var/bench, by pip and npm as this machine has them set up; nothing of theirs is in the locks.
+bench: .venv/.dev
+	@$(RUN) -m bench $(if $(QUICK),--quick)
 
 # The browser tests never skip: without Chromium there is nothing to say that the pages work.
 chromium:

@@ -18,7 +18,7 @@ from sandbox import embedded
 from webhooks import events as understood
 from webhooks import store
 
-WEB = "connect_app.wsgi:application"
+SERVER = "connect_app.server"
 PATH = "/webhooks/stripe"
 
 
@@ -85,15 +85,18 @@ class Ours:
         return int(self.execute("select count(*) from webhook_pending")[0][0])
 
     @contextmanager
-    def web(self, application: str = WEB, **more: str) -> Iterator[tuple[int, servers.Program]]:
-        """The Procfile's web process (or another application on the very same server) on a free port."""
+    def web(self, server: str = SERVER, prefix: str = "", **more: str) -> Iterator[tuple[int, servers.Program]]:
+        """The Procfile's web process on a free port; `server` is another module that serves another application in the same way.
+
+        `prefix` goes before the command: `taskset -c 0`.
+        """
         port = servers.free_port()
         environ = {**self.environ, "HOLDFAST_PORT": str(port), **more}
         line = procfile()["web"]
-        if line.count(WEB) != 1:
-            raise servers.NotStarted(f"the Procfile's web line does not name {WEB}")
-        name = f"web-{application.partition(':')[0]}"
-        program = self.house.start(name, ["bash", "-c", line.replace(WEB, application)], environ)
+        if line.count(f"python -m {SERVER} ") != 1:
+            raise servers.NotStarted(f"the Procfile's web line does not start {SERVER}")
+        line = line.replace(f"python -m {SERVER} ", f"{prefix} python -m {server} ")
+        program = self.house.start(f"web-{server}", ["bash", "-c", line], environ)
         servers.wait(program, servers.listens(port))
         time.sleep(0.5)  # every process of it is to be up
         try:

@@ -15,6 +15,7 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 # Both have their requests answered one after the other in each process, as gunicorn does unless told otherwise.
 DJSTRIPE_PROCESSES = 2
 FLASK_PROCESSES = 4
+_MODEL = "djstripe_model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,28 +36,38 @@ def stub(house: servers.House, **options: int) -> tuple[str, servers.Program]:
     return f"http://127.0.0.1:{port}", program
 
 
+def prepare_djstripe(house: servers.House, stripe: str) -> str:
+    """Make the database that dj-stripe's are copied from (its migrations take their time); the path of its webhook."""
+    house.database(_MODEL)
+    command = [packages.DJSTRIPE.python, str(PROGRAMS / "djstripe_site.py")]
+    prepared = subprocess.run(command, env=_djstripe_environ(house, stripe, _MODEL), capture_output=True, text=True, check=False)
+    if prepared.returncode:
+        raise servers.NotStarted(f"dj-stripe: {prepared.stderr[-1500:]}")
+    return prepared.stdout.split()[-1]
+
+
 @contextmanager
-def djstripe(house: servers.House, stripe: str, *, store_only: bool) -> Iterator[Door]:
+def djstripe(house: servers.House, stripe: str, path: str, *, store_only: bool) -> Iterator[Door]:
     """dj-stripe on gunicorn; with `store_only` its processing is left out by the callback that it offers for that."""
     name = "djstripe_store" if store_only else "djstripe"
-    house.database(name)
-    environ = servers.plain_environ(
+    house.postgres.create_database(name, _MODEL)
+    port = servers.free_port()
+    command = [packages.DJSTRIPE.python, "-m", "gunicorn", "--workers", str(DJSTRIPE_PROCESSES), "--bind", f"127.0.0.1:{port}"]
+    environ = _djstripe_environ(house, stripe, name) | ({"BENCH_STORE_ONLY": "1"} if store_only else {})
+    program = house.start(name, [*command, "--log-level", "warning", "djstripe_site:application"], environ)
+    with _open(program, port):
+        yield Door(port=port, path=path, program=program)
+
+
+def _djstripe_environ(house: servers.House, stripe: str, database: str) -> dict[str, str]:
+    given = servers.plain_environ(
         BENCH_PG_HOST=str(house.postgres.socket_dir),
-        BENCH_PG_NAME=name,
+        BENCH_PG_NAME=database,
         BENCH_PG_USER="holdfast_app",
         BENCH_STRIPE=stripe,
         BENCH_SECRET=events.SECRET,
-        **({"BENCH_STORE_ONLY": "1"} if store_only else {}),
-    ) | {"PYTHONPATH": str(PROGRAMS)}
-    python = packages.DJSTRIPE.python
-    prepared = subprocess.run([python, str(PROGRAMS / "djstripe_site.py")], env=environ, capture_output=True, text=True, check=False)
-    if prepared.returncode:
-        raise servers.NotStarted(f"{name}: {prepared.stderr[-1500:]}")
-    port = servers.free_port()
-    command = [python, "-m", "gunicorn", "--workers", str(DJSTRIPE_PROCESSES), "--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
-    program = house.start(name, [*command, "djstripe_site:application"], environ)
-    with _open(program, port):
-        yield Door(port=port, path=prepared.stdout.split()[-1], program=program)
+    )
+    return given | {"PYTHONPATH": str(PROGRAMS)}
 
 
 @contextmanager
@@ -78,12 +89,13 @@ def flask_environ(house: servers.House, database: str = "") -> dict[str, str]:
 @contextmanager
 def sync_engine(house: servers.House) -> Iterator[Door]:
     """stripe-sync-engine behind Node's HTTP server, one process, ten connections, no reads of Stripe."""
-    database = house.database("sync_engine")
+    house.database("sync_engine")
     port = servers.free_port()
     # Packages are looked for beside the program.
     program_file = packages.SYNC_ENGINE.home / "sync_engine.mjs"
     program_file.write_text((PROGRAMS / "sync_engine.mjs").read_text())
-    url = database.replace("@/", "@localhost/")  # its parser wants a host, and takes the socket's folder from the query
+    # Its parser wants a host, and takes the socket's folder from the query; its migrations want to act as postgres.
+    url = house.postgres.url("sync_engine", "postgres").replace("@/", "@localhost/")
     environ = servers.plain_environ(BENCH_DATABASE=url, BENCH_SECRET=events.SECRET, BENCH_PORT=str(port), NODE_ENV="production")
     program = house.start("sync_engine", ["node", str(program_file)], environ, cwd=packages.SYNC_ENGINE.home)
     with _open(program, port):
@@ -103,7 +115,7 @@ def rq_backlog(house: servers.House, bodies: list[bytes], workers: int) -> float
     command = [str(packages.FLASK_RQ.home / "bin" / "rq"), "worker-pool", "stripe", "-n", str(workers), "-u", house.valkey.url]
     pool = house.start("rq_pool", [*command, "-w", "rq.worker.SimpleWorker", "--logging-level", "WARNING"], environ)
     try:
-        servers.wait(pool, lambda: int(house.redis.scard("rq:workers")) >= workers)  # type: ignore[arg-type]
+        servers.wait(pool, lambda: int(house.redis.scard("rq:workers")) >= workers)
         time.sleep(1.0)
         # The doorbells come faster than they are answered, so the clock starts with the first of them.
         filler = subprocess.Popen([python, str(PROGRAMS / "flask_rq_backlog.py"), str(backlog)], env=environ)
@@ -118,7 +130,7 @@ def rq_backlog(house: servers.House, bodies: list[bytes], workers: int) -> float
 
 
 def _left(house: servers.House) -> int:
-    return int(house.redis.llen("rq:queue:stripe")) + int(house.redis.zcard("rq:wip:stripe"))  # type: ignore[arg-type]
+    return int(house.redis.llen("rq:queue:stripe")) + int(house.redis.zcard("rq:wip:stripe"))
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 // stripe-sync-engine behind Node's own HTTP server: the raw body and the signature go to processWebhook, and 200 follows.
 import { createServer } from 'node:http'
-import { StripeSync, runMigrations } from '@supabase/stripe-sync-engine'
+import { createRequire } from 'node:module'
+
+// Its ES module does not find its own migrations.
+const { StripeSync, runMigrations } = createRequire(import.meta.url)('@supabase/stripe-sync-engine')
 
 const { BENCH_DATABASE, BENCH_SECRET, BENCH_PORT } = process.env
-await runMigrations({ databaseUrl: BENCH_DATABASE, schema: 'stripe' })
+await runMigrations({ databaseUrl: BENCH_DATABASE, schema: 'stripe', logger: { info() {}, error: console.error } })
 const sync = new StripeSync({
   poolConfig: { connectionString: BENCH_DATABASE, max: 10, keepAlive: true },
   stripeSecretKey: 'sk_test_bench',

@@ -1,0 +1,1 @@
+"""The rows of the results, by what they are about: each module measures and gives figures.Row."""

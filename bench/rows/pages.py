@@ -1,0 +1,208 @@
+"""The first page of the flow and the dashboard's pages, at several sizes of mirror, workspaces and sessions."""
+
+import re
+import secrets
+import statistics
+import time
+from urllib.parse import urlsplit
+
+import requests
+from sqlalchemy import event
+
+from bench import events, figures, load, ours, servers
+from bench.plan import Plan
+from connect_app import app, connections, preferences, runtime, workspaces
+from connect_app.stripe_gateway import objects
+from flow_pages import links, sessions
+from sandbox import visitor
+from webhooks import mirror, projections
+
+RATE = 50.0
+_PERIOD_END = 1_805_385_529
+
+
+def seed(us: ours.Ours, home: ours.Home, first: int, last: int) -> None:
+    """Customers and subscriptions number `first` to `last` (excluded), as the product itself would keep them.
+
+    One of each is kept by the product's own verb; the database copies it under other ids.
+    """
+    as_of = us.rt.now().replace(microsecond=0)
+    model = 10**8 - 1  # beyond all that is asked for
+    them = events.customer_id(model), events.subscription_id(model)
+    found: list[projections.Mirrored] = [
+        objects.read_customer(events.customer(them[0])),
+        objects.read_subscription(events.subscription(them[1], them[0], _PERIOD_END)),
+    ]
+    found += [objects.read_price(events.price()), objects.read_product(events.product())]
+    with us.rt.transaction(home.workspace_id) as session:
+        projections.apply_reads(session, home.workspace_id, home.connection_id, found, as_of)
+    digits = f"{model:09d}"
+    for table, whole in (("customers", them[0]), ("subscriptions", them[1])):
+        names = [row[0] for row in us.execute("select column_name from information_schema.columns where table_name = %(t)s", t=table)]
+        number = "lpad(n::text, 9, '0')"
+        given = {
+            name: f"replace({name}::text, '{digits}', {number})" + ("::jsonb" if name == "raw" else "")
+            if name in ("id", "customer", "raw", "email")
+            else name
+            for name in names
+        }
+        numbers = f"generate_series({first}, {last - 1}) n"
+        us.execute(
+            f"insert into {table} ({', '.join(given)}) select {', '.join(given.values())} from {table}, {numbers}"
+            f" where id = '{whole}' and connection_id = '{home.connection_id}'"
+        )
+        us.execute(f"delete from {table} where id = '{whole}'")
+        us.execute(f"vacuum analyze {table}")
+
+
+def measure(house: servers.House, us: ours.Ours, plan: Plan) -> list[figures.Row]:
+    """The rows about pages. Leaves the database as large as it has become."""
+    home = us.connect("acct_1BenchPages")
+    seed(us, home, 0, plan.mirrored[0])
+    queries, weight, blocking = _anatomy(us, home)
+    smallest = _first_page(house, us, home, plan)
+    rows = [
+        figures.Row(name="first page of the flow: queries", unit="queries", ours=queries, reach=figures.Reach.AT_MOST, limit=4),
+        figures.Row(
+            name="first page of the flow: bytes over the wire, with its styles",
+            unit="bytes",
+            ours=weight,
+            reach=figures.Reach.AT_MOST,
+            limit=30_720,
+            remark=f"scripts that block: {blocking}",
+        ),
+        _row(f"first page of the flow at 50/s on one core, median, {plan.mirrored[0]:,} subscriptions", smallest.p50, 8),
+        _row("… 99th percentile", smallest.p99, 40),
+    ]
+    held = plan.mirrored[0]
+    for size in plan.mirrored[1:]:
+        seed(us, home, held, size)
+        held = size
+        larger = _first_page(house, us, home, plan)
+        rows.append(_against(f"first page, {size:,} against {plan.mirrored[0]:,} mirrored subscriptions", larger, smallest))
+    few, many = plan.workspaces
+    before = _first_page(house, us, home, plan)
+    for number in range(len(us.homes), many):
+        us.connect(f"acct_1BenchMany{number:08d}")
+    us.execute("analyze")
+    rows.append(_against(f"first page, {many:,} against {few} workspaces", _first_page(house, us, home, plan), before))
+    return rows
+
+
+def dashboard(us: ours.Ours, plan: Plan) -> list[figures.Row]:
+    """Home and analytics with so many sessions in the workspace."""
+    home = us.connect("acct_1BenchBoard")
+    seed(us, home, 0, 100)
+    _mint(us, home, [0])
+    columns = [row[0] for row in us.execute("select column_name from information_schema.columns where table_name = 'sessions'")]
+    span = f"interval '1 second' * n * {60 * 86400 / plan.sessions}"
+    given = {
+        name: {
+            "id": "id || lpad(n::text, 8, '0')",
+            "bundle": "bundle || n",
+            "minted_at": f"minted_at - {span}",
+            "shown_at": f"minted_at - {span}",
+            "expires_at": f"expires_at - {span}",
+            "last_activity_at": f"last_activity_at - {span}",
+        }.get(name, name)
+        for name in columns
+    }
+    us.execute(
+        f"insert into sessions ({', '.join(given)}) select {', '.join(given.values())} from sessions, generate_series(1, {plan.sessions}) n"
+        f" where workspace_id = '{home.workspace_id}'"
+    )
+    us.execute("vacuum analyze sessions")
+    rows = []
+    with us.web() as (port, _):
+        person = visitor.Visitor(f"http://127.0.0.1:{port}")
+        link = urlsplit(workspaces.admin_link(us.rt, home.slug))
+        person.go(f"http://127.0.0.1:{port}{link.path}?{link.query}")
+        for name, path in (("home", ""), ("analytics", "/flows/analytics")):
+            took = []
+            for _ in range(7):
+                begun = time.perf_counter()
+                person.go(f"http://127.0.0.1:{port}/admin/{home.slug}{path}")
+                took.append((time.perf_counter() - begun) * 1000)
+            rows.append(_row(f"dashboard {name} with {plan.sessions:,} sessions", statistics.median(took), 300))
+    return rows
+
+
+def _mint(us: ours.Ours, home: ours.Home, numbers: list[int]) -> list[str]:
+    """Cancel links (paths) of these customers, as the hand-off would mint them."""
+    paths = []
+    with us.rt.transaction(home.workspace_id) as session:
+        connection = connections.of_mode(session, home.workspace_id, "test")
+        settings = preferences.read(session, home.workspace_id)
+        for number in numbers:
+            subscription = events.subscription_id(number)
+            handoff = sessions.Handoff(
+                mode="test", customer=events.customer_id(number), subscription=subscription, bundle=secrets.token_hex(16), origin="embed"
+            )
+            known = mirror.subscription(session, home.connection_id, subscription)
+            row = sessions.mint(
+                session,
+                home.workspace_id,
+                handoff,
+                preferences=settings,
+                connection=connection,
+                subscription=known,
+                now=us.rt.now(),
+            )
+            paths.append(links.cancel_path(us.rt, row))
+    return paths
+
+
+def _first_page(house: servers.House, us: ours.Ours, home: ours.Home, plan: Plan) -> figures.Run:
+    """Every request is another customer's first look. One web process on one core, and the median of the runs."""
+    size = int(us.execute("select count(*) from subscriptions where connection_id = %(c)s", c=home.connection_id)[0][0])
+    wanted = int(RATE * plan.pages_seconds)
+    runs = []
+    with us.web(prefix="taskset -c 0", WEB_CONCURRENCY="1") as (port, _):
+        for _ in range(plan.runs + 1):
+            paths = _mint(us, home, [number * size // wanted for number in range(wanted)])
+            house.settle()
+            runs.append(load.fire(port, load.get(paths), connections=8, seconds=plan.pages_seconds, rate=RATE))
+    return figures.typical(runs[1:])
+
+
+def _anatomy(us: ours.Ours, home: ours.Home) -> tuple[int, int, int]:
+    """Queries of a first page, its bytes with styles, and scripts that block it."""
+    application = app.create_app(us.rt.settings, us.rt)
+    runtime.use(us.rt)
+    client = application.test_client()
+    warm, path = _mint(us, home, [1, 2])
+    client.get(warm)
+    asked: list[str] = []
+
+    def count(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(us.rt.engine, "before_cursor_execute", count)
+    client.get(path)
+    event.remove(us.rt.engine, "before_cursor_execute", count)
+    with us.web() as (port, _):
+        base = f"http://127.0.0.1:{port}"
+        page = requests.get(base + _mint(us, home, [3])[0], timeout=10)
+        page.raise_for_status()
+        weight = len(page.content)
+        for style in re.findall(r'<link[^>]+rel="stylesheet"[^>]*href="([^"]+)"', page.text):
+            weight += len(requests.get(base + style, timeout=10).content)
+    blocking = [tag for tag in re.findall(r"<script[^>]*\bsrc=[^>]*>", page.text) if not re.search(r"\b(defer|async|type=.module)", tag)]
+    return len(asked), weight, len(blocking)
+
+
+def _row(name: str, value: float, limit: float) -> figures.Row:
+    return figures.Row(name=name, unit="ms", ours=value, reach=figures.Reach.AT_MOST, limit=limit)
+
+
+def _against(name: str, larger: figures.Run, smaller: figures.Run) -> figures.Row:
+    return figures.Row(
+        name=name,
+        unit="ms",
+        ours=larger.p50,
+        peer=smaller.p50,
+        reach=figures.Reach.AT_MOST,
+        limit=1.3,
+        of_ratio=True,
+        remark=f"medians; 99th percentiles {larger.p99:.1f} and {smaller.p99:.1f} ms; the peer is ourselves, smaller",
+    )
