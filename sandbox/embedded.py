@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 from redis import Redis
+from redis.exceptions import RedisError
 
 ROLE = "holdfast_app"
 
@@ -90,10 +92,11 @@ def start_valkey() -> Valkey:
     atexit.register(_stop_quietly, valkey, os.getpid())
     client = Redis.from_url(valkey.url)
     for _ in range(200):
-        if socket.exists() and process.poll() is None:
-            client.ping()
-            client.close()
-            return valkey
+        # The socket is there a moment before anybody listens on it.
+        with suppress(RedisError):
+            if socket.exists() and process.poll() is None and client.ping():
+                client.close()
+                return valkey
         time.sleep(0.02)
     raise RuntimeError("the embedded Valkey did not start")
 
