@@ -62,6 +62,7 @@ TABLE = {
     "admin.set_display": ADMIN,
     "admin.test_flow": EDITOR,
     "admin.analytics": ANALYST,
+    "admin.analytics_csv": ANALYST,
     "admin.sessions": ANALYST,
     "admin.session_page": ANALYST,
     "admin.customers": ANALYST,

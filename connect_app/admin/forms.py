@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, IntegerField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
-from wtforms.validators import DataRequired, Length, ValidationError
+from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from connect_app.admin import mappings
 from connect_app.admin.offers import Choice
@@ -29,6 +29,18 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
             "Stripe’s fields fill in your copy and audiences. Switched off, everybody gets the plain cancel page and the fallbacks of your "
             "fields; what the hand-off itself says still counts."
         ),
+    )
+    attribution = BooleanField(
+        "Attribution",
+        description=(
+            "Every save is checked with Stripe: when it happens, and again at the end of the save interval, with its revenue. "
+            "Switched off, outcomes are not validated and no revenue is shown."
+        ),
+    )
+    save_interval_days = IntegerField(
+        "Save interval, in days",
+        [Optional(), NumberRange(1, 365, "From 1 to 365 days.")],
+        description="So long somebody has to stay and pay to count as saved. Those already on watch keep the interval they began with.",
     )
     stripe_sign_in = BooleanField(
         "Sign in with Stripe",

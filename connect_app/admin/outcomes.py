@@ -10,12 +10,19 @@ from sqlalchemy.orm import Session
 from connect_app.models import Action, Choice, FlowSession, Outcome
 from flow_pages import visits
 
-# Key -> (how a badge shows it, its name, what it means). In the order in which they are told.
+# Key -> (how a badge shows it, its name, what it means). In the order in which they are told. Nobody is called saved before the
+# save interval is over and Stripe has shown that they still pay.
 WORDS = {
     "canceled": ("neutral", "Canceled", "The customer chose to cancel, and Stripe showed the cancellation when it was read back."),
-    "offer": ("ok", "Took the offer", "The customer accepted the offer, and Stripe showed the discount when it was read back."),
-    "kept": ("ok", "Never mind", "The customer pressed Never mind and has chosen nothing else since."),
-    "undone": ("ok", "Undone", "The customer canceled and took it back; Stripe showed that the subscription goes on."),
+    "saved": ("ok", "Saved", "Validated: still subscribed and paying when Stripe was asked at the end of the save interval."),
+    "lost": ("failed", "Lost", "Stayed at first, and left afterwards, by whichever door."),
+    "paused": ("neutral", "Paused", "Paused at the end of the save interval. It is a save once the first charge after the pause is paid."),
+    "offer": ("waiting", "Took the offer", "On watch: the offer is applied, as Stripe showed; whether they stay will be seen."),
+    "kept": ("waiting", "Never mind", "On watch: the customer pressed Never mind and has chosen nothing else since."),
+    "abandoned": ("waiting", "Left unfinished", "On watch: the customer left the flow half an hour ago or more, and chose nothing."),
+    "undone": ("waiting", "Undone", "On watch: the customer canceled and took it back; Stripe showed that the subscription goes on."),
+    "resubscribed": ("waiting", "Came back", "On watch: the customer canceled, and began another subscription within the save interval."),
+    "watch": ("waiting", "On watch", "Still subscribed; the save interval is not over."),
     "in_progress": ("waiting", "In progress", "The customer chose; the change is being made or read back right now."),
     "with_team": ("attention", "With your team", "The customer chose, and a person has to do it: see Manual queue."),
     "failed": (
@@ -26,12 +33,14 @@ WORDS = {
     "undecided": ("neutral", "No decision", "The customer opened the flow and chose nothing while the link was good."),
     "open": ("neutral", "Open", "The customer has opened the flow and may still choose."),
     "not_opened": ("neutral", "Not opened", "The link was made, and no person has opened it."),
-    "saved": ("ok", "Saved", "Still subscribed and paying at the end of the save interval."),
-    "paused": ("neutral", "Paused", "Paused by an offer at the end of the save interval."),
-    "lost": ("failed", "Lost", "Stayed at first, and left within the save interval."),
-    "unknown": ("neutral", "Unknown", "The subscription could not be matched."),
-    "watch": ("waiting", "On watch", "Still subscribed; the save interval is not over."),
+    "unknown": (
+        "neutral",
+        "Unknown",
+        "Nothing can be said: canceled or over before the session, not on your Stripe account, or a choice that was never carried out.",
+    ),
 }
+# Those on watch, by how they came there.
+WATCHED = ("offer", "kept", "abandoned", "undone", "resubscribed", "watch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +60,8 @@ class Tally:
 def outcome(now: datetime) -> ColumnElement[str]:
     """The outcome of a session as a key of WORDS; for a query that outer-joins Outcome and Choice."""
     return case(
-        (Outcome.state == "canceled", "canceled"),
-        ((Outcome.state == "watch") & Outcome.how.in_(("offer", "undone", "kept")), Outcome.how),
+        ((Outcome.state == "watch") & Outcome.how.in_(WATCHED), Outcome.how),
+        ((Outcome.state == "unknown") & _has_action("requested", "manual"), "with_team"),
         (Outcome.state.is_not(None) & (Outcome.state != "open"), Outcome.state),
         (_has_action("requested", "manual"), "with_team"),
         (_has_action("queued", "prechecked", "applied"), "in_progress"),

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connect_app.admin import sessions
+from connect_app.admin import revenue, sessions, stripe_news
 from connect_app.errors import NotFound
-from connect_app.models import Action, Answer, Attempt, Delivery, FlowSession, FlowVersion, Receipt, SessionFact
+from connect_app.models import Action, Answer, Attempt, Delivery, FlowSession, FlowVersion, Outcome, Receipt, SessionFact
 from flow_pages import document, steps, versions
 
 # More than any honest visit has; a loop of refreshes must not make a page without end.
@@ -68,10 +68,13 @@ class Story:
     entries: list[Entry]
     changes: list[Change]
     variables: list[tuple[str, str, str]]
+    outcome: Outcome | None
+    worth: list[revenue.Line]
+    door: str | None
 
 
 def read(session: Session, workspace_id: str, session_id: str, now: datetime) -> Story:
-    """The whole story in eight queries, however long it is. Raises NotFound for an id that is not this workspace's."""
+    """The whole story in nine queries, however long it is. Raises NotFound for an id that is not this workspace's."""
     visit = session.execute(
         select(FlowSession).where(FlowSession.workspace_id == workspace_id, FlowSession.id == session_id)
     ).scalar_one_or_none()
@@ -87,6 +90,7 @@ def read(session: Session, workspace_id: str, session_id: str, now: datetime) ->
     entries = [_handed_over(visit), *_facts(session, visit, versions.read(version.document)), *_attempts(session, actions)]
     entries.extend(_frozen(action) for action in actions if action.call)
     entries.extend(_letters(session, workspace_id, actions))
+    kept = session.execute(select(Outcome).where(Outcome.session_id == session_id)).scalar_one_or_none()
     return Story(
         row=row,
         visit=visit,
@@ -94,6 +98,9 @@ def read(session: Session, workspace_id: str, session_id: str, now: datetime) ->
         entries=sorted(entries, key=lambda entry: entry.at),
         changes=[Change(action=action, verb=verb_of(action.verb), receipt=receipts.get(action.id)) for action in actions],
         variables=[(name, str(told.get("value", "")), str(told.get("source", ""))) for name, told in sorted(visit.variables.items())],
+        outcome=kept,
+        worth=revenue.lines(kept),
+        door=revenue.door(kept),
     )
 
 
@@ -112,7 +119,8 @@ def _handed_over(visit: FlowSession) -> Entry:
 
 
 def _facts(session: Session, visit: FlowSession, flow: document.Flow) -> Iterator[Entry]:
-    rows = session.execute(select(SessionFact).where(SessionFact.session_id == visit.id).order_by(SessionFact.id).limit(_LONGEST)).scalars()
+    found = select(SessionFact).where(SessionFact.session_id == visit.id).order_by(SessionFact.at, SessionFact.id).limit(_LONGEST)
+    rows = stripe_news.telling(session.execute(found).scalars())
     survey = session.execute(select(Answer.value).where(Answer.session_id == visit.id, Answer.step == steps.SURVEY)).scalar_one_or_none()
     for fact in rows:
         yield _fact(fact, flow, survey or {})
@@ -133,6 +141,9 @@ def _fact(fact: SessionFact, flow: document.Flow, survey: Mapping[str, object]) 
             details=(("Because", str(data["code"])),) if data.get("code") else (),
             request_id=data.get("stripe_request_id"),
         )
+    if fact.kind in stripe_news.KINDS:
+        icon, kind, title, told = stripe_news.line(fact)
+        return Entry(at=fact.at, icon=icon, kind=kind, title=title, details=told)
     match fact.kind, data.get("step"):
         case "session.started", _:
             return Entry(at=fact.at, icon="user", kind="neutral", title="The customer opened the flow")

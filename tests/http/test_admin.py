@@ -183,9 +183,11 @@ def test_each_session_is_a_row_and_counted_once(app: Flask, rt: Runtime, stage: 
     cancels(app, rt, stage, "scheduled")
     customers.handed_over(app, stage, "paused")
     page = said(analyst.get("/flows/analytics"))
-    assert "Sessions 3 Opened by a customer Canceled 1" in page
-    assert "Stayed anyway 1" in page
-    assert "Not settled 1" in page
+    assert "Cases 3 Customers who opened the flow Canceled 1" in page
+    assert "Saved 0" in page
+    assert "2 still open, 0 unknown" in page
+    assert "Never mind (1)" in page
+    assert "With your team (1)" in page
     assert "1–3 of 3" in page
     assert "I don’t use it enough “Moving house”" in page
     assert stage.shapes["monthly"][1] in analyst.page
@@ -206,7 +208,7 @@ def test_test_and_live_are_never_mixed(app: Flask, rt: Runtime, local: LocalStri
     # With both there, what earns money is shown first.
     assert "No customer has opened the flow" in said(analyst.get("/flows/analytics"))
     assert "Test mode:" not in said(analyst.page)
-    assert "Sessions 0" in said(analyst.get())
+    assert "Cases 0" in said(analyst.get())
     analyst.get("/mode/test", status=303)
     assert "1–1 of 1" in said(analyst.get("/flows/analytics"))
     assert "Test mode:" in said(analyst.page)
@@ -426,5 +428,5 @@ def test_a_visit_that_was_left_long_ago_is_no_decision(app: Flask, rt: Runtime, 
     with rt.transaction(stage.workspace_id) as session:
         past = rt.now() - timedelta(days=2)
         session.execute(update(FlowSession).values(minted_at=past, shown_at=past, expires_at=past + timedelta(days=1)))
-    assert "No decision 1" in said(analyst.get("/flows/analytics"))
+    assert "No decision (1)" in said(analyst.get("/flows/analytics"))
     assert "Expired" in said(analyst.page)

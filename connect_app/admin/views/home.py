@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from connect_app import runtime
-from connect_app.admin import checklist, desk, health, outcomes, sessions, stripe_links
+from connect_app import preferences, runtime
+from connect_app.admin import cases, checklist, desk, health, outcomes, sessions, stripe_links
 from connect_app.errors import NotFound
 from connect_app.modes import Mode
 from jobs import queues
@@ -26,7 +26,8 @@ def home() -> str:
     now = rt.now()
     with rt.transaction(at.workspace_id) as session:
         ticks = checklist.ticks(session, at.workspace_id, at.mode, at.connection)
-        tally = outcomes.tally(session, at.workspace_id, at.mode, since=now - PERIOD, now=now)
+        headline = cases.headline(session, at.workspace_id, at.mode, since=now - PERIOD)
+        settings = preferences.read(session, at.workspace_id)
         recent = sessions.page(session, at.workspace_id, at.mode, now=now, size=_RECENT)
         notices = health.notices(session, at.connection)
     return desk.page(
@@ -34,7 +35,8 @@ def home() -> str:
         "home",
         ticks=ticks,
         notices=notices,
-        tally=tally,
+        headline=headline,
+        settings=settings,
         recent=recent.rows,
         words=outcomes.WORDS,
         read_in=checklist.read_in(at.connection) if at.connection else None,

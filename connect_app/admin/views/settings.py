@@ -4,7 +4,7 @@ from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import deeds, desk, flows, forms, mappings, offers
+from connect_app.admin import cases, deeds, desk, flows, forms, mappings, offers, revenue
 
 
 @desk.blueprint.get("/settings")
@@ -13,15 +13,24 @@ def setup() -> str:
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
         settings = preferences.read(session, at.workspace_id)
-    return desk.page("setup.html", "settings", form=forms.SetupForm(formdata=None, data=settings.model_dump()))
+    return _setup_page(forms.SetupForm(formdata=None, data=settings.model_dump()))
+
+
+def _setup_page(form: forms.SetupForm) -> str:
+    rt, at = runtime.current(), desk.here()
+    with rt.transaction(at.workspace_id) as session:
+        is_attributed = preferences.read(session, at.workspace_id).attribution
+        card = revenue.data_card(session, at.workspace_id, at.mode, at.connection) if is_attributed else None
+    return desk.page("setup.html", "settings", form=form, card=card)
 
 
 @desk.blueprint.post("/settings")
-def save_setup() -> Response:
+def save_setup() -> Response | tuple[str, int]:
     """Keep the setup."""
     rt, at = runtime.current(), desk.here()
     form = forms.SetupForm()
-    form.validate()
+    if not form.validate():
+        return _setup_page(form), 422
     with rt.transaction(at.workspace_id) as session:
         now, before = rt.now(), preferences.read(session, at.workspace_id)
         # Who may enter is the owners' to decide.
@@ -29,7 +38,18 @@ def save_setup() -> Response:
         preferences.save(session, at.workspace_id, "plain_cancel_only", form.plain_cancel_only.data, now)
         preferences.save(session, at.workspace_id, "enrichment", form.enrichment.data, now)
         preferences.save(session, at.workspace_id, "stripe_sign_in", is_sign_in, now)
-        details = {"plain_cancel_only": form.plain_cancel_only.data, "enrichment": form.enrichment.data, "stripe_sign_in": is_sign_in}
+        preferences.save(session, at.workspace_id, "attribution", form.attribution.data, now)
+        interval = form.save_interval_days.data or before.save_interval_days
+        preferences.save(session, at.workspace_id, "save_interval_days", interval, now)
+        if form.attribution.data and not before.attribution:
+            cases.look_again(session, at.workspace_id, now)
+        details = {
+            "plain_cancel_only": form.plain_cancel_only.data,
+            "enrichment": form.enrichment.data,
+            "stripe_sign_in": is_sign_in,
+            "attribution": form.attribution.data,
+            "save_interval_days": interval,
+        }
         audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.setup", at=now, details=details)
     flash("Saved.", "ok")
     return redirect(at.path("/settings"), 303)
