@@ -119,19 +119,15 @@ def lines(connection: Connection, now: datetime, standing: Collection[Notice] = 
             Line(name="Cancel in Stripe’s portal", kind="neutral", value="Unknown while disconnected"),
         ]
     found = [_permission("Read", connection.can_read), _permission("Write", connection.can_write)]
-    if connection.last_event_at is None:
+    is_silent = alerts.WORDS["silent"][0] in [notice.title for notice in standing]
+    if is_silent:
+        hint = "Stripe lists events that did not arrive."
+        found.append(Line(name="Last webhook", kind="failed", value="Silent", at=connection.last_event_at, hint=hint))
+    elif connection.last_event_at is None:
         found.append(Line(name="Last webhook", kind="attention", value="None yet", hint="Arrives when something changes on your account."))
     else:
-        is_silent = alerts.WORDS["silent"][0] in [notice.title for notice in standing]
-        found.append(
-            Line(
-                name="Last webhook",
-                kind="failed" if is_silent else "ok",
-                value="Silent" if is_silent else "Arriving",
-                at=connection.last_event_at,
-                hint="Stripe lists events that did not arrive." if is_silent else None,
-            )
-        )
+        found.append(Line(name="Last webhook", kind="ok", value="Arriving", at=connection.last_event_at))
+    if connection.last_event_at is not None:
         found.append(_lag(connection.last_event_lag_ms or 0))
         found.append(Line(name="API version of events", kind="neutral", value=connection.last_api_version or "unknown"))
     found += _checked_against_stripe(connection, now)
