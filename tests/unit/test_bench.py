@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import events, figures, load
+from bench import events, figures, load, report, stub
 from connect_app.stripe_gateway import objects
 from webhooks import events as understood
 from webhooks import signatures
@@ -84,6 +84,30 @@ def test_the_document_has_the_names_that_were_agreed() -> None:
     assert {key: document[key] for key in ("name", "ours", "peer", "ratio", "reach", "met")} == {
         "name": "acks", "ours": 4622.0, "peer": 497.0, "ratio": 9.3, "reach": "≥ 15×", "met": False
     }  # fmt: skip
+
+
+def test_a_peer_that_is_missing_is_said_and_a_miss_stands_out() -> None:
+    gone = report.table([row(peer=None, remark="missing: npm is not on this machine")])[-1]
+    assert "| – | " in gone
+    assert "npm is not on this machine" in gone
+    assert "**no**" in report.table([row(ours=899.0)])[-1]
+    assert "MISSED" in report.spoken(row(ours=899.0))
+    assert report.table([row()])[-1] == "| acks | 900 events/s | 100 events/s | 9× | ≥ 9× | yes |  |"
+
+
+def test_the_invented_stripe_pages_through_every_object_once_and_refuses_what_is_over_its_limit() -> None:
+    books = stub.Books(250, 0)
+    seen: list[str] = []
+    has_more, after = True, ""
+    while has_more:
+        status, page = books.answer(f"/v1/customers?limit=100{after}")
+        assert status == 200
+        seen += [one["id"] for one in page["data"]]
+        has_more, after = page["has_more"], f"&starting_after={seen[-1]}"
+    assert len(seen) == len(set(seen)) == 250
+    hurried = stub.Books(250, 3)
+    assert [hurried.answer("/v1/customers")[0] for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert hurried.refused == 2
 
 
 @pytest.mark.parametrize(("value", "short"), [(0, 0), (123456.7, 123457), (12.3456, 12.3), (1.23456, 1.23), (0.0123456, 0.0123)])
