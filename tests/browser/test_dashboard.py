@@ -20,6 +20,8 @@ PAGES = (
     "queue",
     "settings",
     "settings/offer",
+    "settings/fields",
+    "settings/fields/new?name=amount",
     "settings/site",
     "settings/stripe",
     "settings/secrets",

@@ -61,7 +61,7 @@ def sources(
 
 
 def recent(session: Session, workspace_id: str, mode: str, connection_id: str, limit: int = 10) -> list[Subject]:
-    """The subscribers that a preview is shown on: those of the latest sessions, then the newest of the mirror. Three queries."""
+    """The subscribers that a preview is shown on: those of the latest sessions, then others, always the same. Three queries."""
     visits = (
         select(FlowSession.customer, FlowSession.subscription, FlowSession.custom)
         .where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode)
@@ -73,13 +73,13 @@ def recent(session: Session, workspace_id: str, mode: str, connection_id: str, l
         if subscription:
             chosen.setdefault((customer, subscription), custom)
     if len(chosen) < limit:
-        newest = (
+        others = (
             select(Subscription.customer, Subscription.id)
             .where(Subscription.connection_id == connection_id, Subscription.is_deleted.is_(False))
-            .order_by(Subscription.as_of.desc())
+            .order_by(Subscription.id)
             .limit(limit)
         )
-        for customer, id in session.execute(newest):
+        for customer, id in session.execute(others):
             chosen.setdefault((customer, id), {})
     wanted = list(chosen)[:limit]
     return [replace(one, custom=chosen[pair]) for pair, one in zip(wanted, subjects.load(session, connection_id, wanted), strict=True)]
