@@ -289,6 +289,24 @@ def test_a_count_that_runs_out_of_time_is_an_estimate_from_a_fair_share(rt: Runt
     assert set(whole.sample) <= {(id, f"sub{id}") for id in people[:500]}
 
 
+def test_of_a_large_account_a_share_is_drawn_and_everything_is_said_to_be_about(rt: Runtime, stage: make.Stage) -> None:
+    people = [f"cus_e{n:04}" for n in range(4000)]
+    enrol(rt, stage, [{"id": id, "email": None, "name": "E" * 200} for id in people])
+    subscribe(rt, stage, "trialing", [(id, f"sub{id}") for id in people[::4]])
+    subscribe(rt, stage, "monthly", [(id, f"sub{id}") for id in people[1::4]])
+    with rt.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("analyze customers"))
+    with rt.transaction(stage.workspace_id) as session:
+        given = {"seconds": 60.0, "all_of": 1000, "drawn": 1000}
+        rule = audiences.parse(TRIALS)
+        count = audiences.count(session, stage.workspace_id, stage.connection_id, {"a": rule}, rt.now(), **given)["a"]
+    assert count.is_large
+    assert not count.is_exact
+    assert 500 < count.looked_at < 1500
+    assert 3000 < count.total < 5500
+    assert 600 < count.estimate < 1500
+
+
 def test_another_workspaces_customers_and_audiences_are_not_counted(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     keep(rt, stage, "aud_1", "Trials", TRIALS)
     other = make.workspace(rt, local)

@@ -83,13 +83,16 @@ def count(
     now: datetime,
     *,
     seconds: float = BUDGET_SECONDS,
+    all_of: int = _ALL_OF,
+    drawn: int = _DRAWN,
 ) -> dict[str, Count]:
     """How many customers of a connection each of these rules means, by its key, all from one walk that ends after `seconds`.
 
+    An account of more than `all_of` running subscriptions is large: of its customers about `drawn` are drawn to be looked at.
     One query finds whom to look at (three to five on a large account), one the variables, and one each batch of customers.
     """
     until = time.monotonic() + seconds
-    everybody, total, is_large = _people(session, connection_id)
+    everybody, total, is_large = _people(session, connection_id, all_of, drawn)
     tallies = {key: _Tally() for key in asked}
     looked_at = 0
     variables = _variables(session, workspace_id, asked.values())
@@ -108,19 +111,19 @@ def count(
     }
 
 
-def _people(session: Session, connection_id: str) -> tuple[list[tuple[str, list[str]]], int, bool]:
+def _people(session: Session, connection_id: str, all_of: int, drawn: int) -> tuple[list[tuple[str, list[str]]], int, bool]:
     """Whom to look at, each with the ids of their running subscriptions, in an order that has nothing to do with who they are.
 
     And of how many they are, and whether they are only a share of a large account.
     """
-    rows = session.execute(_EVERYBODY, {"connection": connection_id, "most": _ALL_OF + 1}).all()
+    rows = session.execute(_EVERYBODY, {"connection": connection_id, "most": all_of + 1}).all()
     percent = 100.0
-    if is_large := len(rows) > _ALL_OF:
+    if is_large := len(rows) > all_of:
         # First as if the table were all theirs; where it is not, more of it.
-        wanted = 100 * _DRAWN / max(session.execute(_ROWS).scalar_one(), _DRAWN)
+        wanted = 100 * drawn / max(session.execute(_ROWS).scalar_one(), drawn)
         for percent in (wanted, min(100.0, 10 * wanted), 100.0):
             rows = session.execute(_SHARE, {"connection": connection_id, "percent": percent}).all()
-            if len(rows) >= _DRAWN / 4 or percent == 100:
+            if len(rows) >= drawn / 4 or percent == 100:
                 break
     people: dict[str, list[str]] = {}
     for row in rows:
