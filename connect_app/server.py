@@ -5,22 +5,39 @@ code as it is then; SIGTERM lets them finish what they have in hand.
 """
 
 import argparse
+import contextlib
+import os
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from granian._granian import ListenerSpec
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 
 APPLICATION = "connect_app.wsgi:application"
 # Seconds for a worker to finish what it has in hand.
 _GRACE = 20
+# Seconds in which a worker that lets nobody else in reads what those say whom it has let in.
+_LET_IN = 1.0
 # What a worker ends with that has said why it cannot run here.
 _REFUSED = 2
+
+
+class Worker(WorkerProcess):
+    """A worker that lets nobody else in before it ends to be replaced: what it has accepted and not yet read, it would drop."""
+
+    def terminate(self) -> None:
+        self.interrupt_by_parent = True
+        if not self.parent.interrupt_signal:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.inner.pid, signal.SIGUSR1)
+                time.sleep(_LET_IN)
+        super().terminate()  # type: ignore[no-untyped-call]
 
 
 class Server(MPServer):
@@ -31,6 +48,11 @@ class Server(MPServer):
         self._shd, self._sfd = listener, listener.get_fd()  # type: ignore[assignment]
         self._sso = socket.socket(fileno=self._sfd)
         self._sso.set_inheritable(True)
+
+    def _spawn_worker(self, *arguments: Any, **options: Any) -> WorkerProcess:
+        worker = super()._spawn_worker(*arguments, **options)
+        worker.__class__ = Worker
+        return worker
 
     def _respawn_workers(self, workers: list[int], *arguments: Any, **options: Any) -> None:
         # One that refuses its environment would only refuse it again.
@@ -55,7 +77,21 @@ def _application(target: str) -> Any:
 
     application = load_target(target)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _stop_listening)
     return application
+
+
+def _stop_listening(*_: Any) -> None:
+    """Put a socket to which nobody comes in the place of the one that all workers share; theirs is not touched."""
+    nobody = socket.socket(socket.AF_UNIX)
+    nobody.bind("")
+    nobody.listen(1)
+    nobody.setblocking(False)
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+            if found.family != socket.AF_UNIX and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                os.dup2(nobody.fileno(), int(name))
+    nobody.detach()
 
 
 def main(arguments: list[str]) -> int:
