@@ -1,6 +1,8 @@
 """How fast one account is asked in the background: a token bucket in Redis, so that no read-in starves a customer's own action."""
 
+import random
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from redis.exceptions import RedisError
@@ -14,6 +16,7 @@ _BURST_MS = 100
 # With Redis away nobody counts across processes: slow enough for any number of them.
 _BLIND_PACE = 0.25
 _LONGEST_SLEEP = 5.0
+_LONGEST_REST = 60.0
 
 # Takes the next free place in the account's queue of requests and says in how many milliseconds it comes.
 _TAKE = """
@@ -48,6 +51,29 @@ def reserve(rt: Runtime, account: str, mode: str, purpose: str) -> timedelta | N
         time.sleep(_BLIND_PACE)
         return None
     return timedelta(seconds=delay)
+
+
+def rest(rt: Runtime, account: str, mode: str) -> None:
+    """An answer did not come in time: ask this account nothing for a while, twice as long each time that happens within ten minutes."""
+    place = f"holdfast:budget:slow:{account}:{mode}"
+    with suppress(RedisError):
+        times = int(rt.redis.incr(place))
+        rt.redis.expire(place, 600)
+        rt.redis.set(_rest(account, mode), "1", px=int(min(_LONGEST_REST, 2.0**times) * 1000))
+
+
+def resting(rt: Runtime, account: str, mode: str) -> timedelta | None:
+    """How long this account is still to be left alone; None when it may be asked."""
+    try:
+        left = int(rt.redis.pttl(_rest(account, mode)))
+    except RedisError:
+        return None
+    # Not all at once, as soon as it is over: the first to ask finds out for the others.
+    return timedelta(milliseconds=left * random.uniform(1, 1.5)) if left > 0 else None  # noqa: S311  jitter is no secret
+
+
+def _rest(account: str, mode: str) -> str:
+    return f"holdfast:budget:rest:{account}:{mode}"
 
 
 def _take(rt: Runtime, account: str, mode: str) -> float:

@@ -94,6 +94,9 @@ def queue(redis: Redis, name: str) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer)
 
 
-def ring(redis: Redis, name: str, work_id: str) -> None:
-    """Ring for one row of work. Ringing twice is harmless, not ringing costs seconds: the claim and the sweep see to the rest."""
-    queue(redis, name).enqueue(JOB, work_id, result_ttl=0, failure_ttl=300, job_timeout=300)
+def ring(redis: Redis, name: str, work_id: str, *, is_first: bool = False) -> None:
+    """Ring for one row of work. Ringing twice is harmless, not ringing costs seconds: the claim and the sweep see to the rest.
+
+    `is_first` goes before all that is waiting to be heard.
+    """
+    queue(redis, name).enqueue(JOB, work_id, result_ttl=0, failure_ttl=300, job_timeout=300, at_front=is_first)

@@ -21,6 +21,10 @@ from webhooks import news, projections, store
 log = structlog.get_logger()
 
 BATCH = 500
+# After this many batches a lane goes to the back of the queue: nobody waits longer for another's flood.
+_TURN = 4
+# Tries of a read that may take no longer than a read at request time; after them it may take its time.
+_QUICK_TRIES = 15
 
 _READS: dict[str, Callable[[AccountGateway, str], Read[projections.Mirrored]]] = {
     "subscription": lambda account, id: account.subscription(id),  # type: ignore[return-value,dict-item]
@@ -44,12 +48,12 @@ class _Drained:
 def drain(rt: Runtime, claim: work.Claim) -> work.End:
     """Understand what waits in the lane `claim.row_id`, BATCH events to a transaction."""
     until = time.monotonic() + rt.settings.holdfast_lease_seconds / 3
-    while True:
+    for _ in range(_TURN):
         batch = _drain_batch(rt, claim)
-        if batch.events < BATCH:
+        if batch.events < BATCH or time.monotonic() > until:
             break
-        if time.monotonic() > until:
-            return work.Again(problem="more is waiting", after=timedelta(0))
+    if batch.events == BATCH:
+        return work.Again(problem="more is waiting", after=timedelta(0))
     if batch.stumbled:
         return work.Again(problem=f"{batch.stumbled} events could not be understood", after=work.backoff(claim.attempts, cap=10))
     return work.Done()
@@ -81,12 +85,10 @@ def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting]
     end = news.project(session, connection, waiting, now)
     store.settle(session, end.done, "done", now)
     store.settle(session, end.ignored, "ignored", now)
-    again = 0
+    again = store.stumble(session, lane.id, end.problems, now)
     for event_id, problem in end.problems.items():
-        will_be_tried = store.stumble(session, lane.id, event_id, problem, now)
-        again += will_be_tried
-        log.warning("webhook.not_understood", webhook_event=event_id, problem=problem, will_be_tried=will_be_tried)
-    return again
+        log.warning("webhook.not_understood", webhook_event=event_id, problem=problem, will_be_tried=event_id in again)
+    return len(again)
 
 
 def refetch(rt: Runtime, claim: work.Claim) -> work.End:
@@ -96,10 +98,16 @@ def refetch(rt: Runtime, claim: work.Claim) -> work.End:
         connection = connections.by_id(session, connection_id)
     if connection is None or connection.state != "connected":
         return work.Done()  # a reconnect reads everything in again
+    # The drains of all accounts wait behind this: one whose answers do not come is left alone for a while.
+    later = budget.resting(rt, connection.account, connection.mode)
+    if later is not None:
+        return work.Again(problem="the account's answers do not come", after=later)
     later = budget.reserve(rt, connection.account, connection.mode, claim.id)
     if later is not None:
         return work.Again(problem="waiting for the account's rate budget", after=later)
-    account = rt.stripe(connection.mode).account(connection.account)
+    stripe = rt.quick_stripe if claim.attempts <= _QUICK_TRIES else rt.stripe
+    account = stripe(connection.mode).account(connection.account)
+    began = time.monotonic()
     read: Read[projections.Mirrored] | None = None
     try:
         read = _READS[kind](account, id)
@@ -108,6 +116,8 @@ def refetch(rt: Runtime, claim: work.Claim) -> work.End:
     except AccessLost as loss:
         return _access_lost(rt, claim, connection, loss)
     except Transient as failure:
+        if time.monotonic() - began > 1:
+            budget.rest(rt, connection.account, connection.mode)
         return work.Again(problem=str(failure))
     except Refused as refusal:
         return work.GiveUp(problem=str(refusal))

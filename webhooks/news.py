@@ -127,8 +127,7 @@ def _apply(session: Session, connection: Connection, told: Sequence[_Told], now:
     second = timedelta(seconds=1)
     fresh = {(row.kind, row.id) for row in rows if row.as_of + second > now}
     # Last, and sorted: a read that is being recorded holds its object's row and then wants its work row, like us.
-    for kind, id in sorted(doubtful):
-        projections.refetch(session, *place, kind, id, due_at=now + second if (kind, id) in fresh else now)
+    projections.refetch_all(session, *place, {key: now + second if key in fresh else now for key in doubtful})
     for one in told:
         if isinstance(one.meaning, events.Deauthorized):
             _deauthorized(session, connection, one.event, now)

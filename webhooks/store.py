@@ -1,13 +1,13 @@
 """Events as they are kept: one row per id with the signed bytes, and what each lane (account, mode) has still to understand."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from redis import Redis
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -65,6 +65,18 @@ with over as (delete from webhook_pending where event_id = any(%(ids)b::text[]))
 update webhook_events set state = %(state)s, settled_at = %(now)s, error = null where id = any(%(ids)b::text[])
 """
 
+_STUMBLE = """
+with over as (delete from webhook_pending where event_id = any(%(ids)b::text[]))
+update webhook_events e set attempts = e.attempts + 1, error = g.problem,
+  state = case when e.attempts + 1 >= %(tries)s then 'failed' else 'pending' end,
+  settled_at = case when e.attempts + 1 >= %(tries)s then %(now)s::timestamptz end
+from unnest(%(ids)b::text[], %(problems)b::text[]) as g(id, problem) where e.id = g.id returning e.id, e.state
+"""
+_QUEUE = """
+insert into webhook_pending (event_id, lane_id)
+select id, %(lane)s from unnest(%(ids)b::text[]) with ordinality as g(id, place) order by place
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -97,7 +109,8 @@ class Kept:
 
     def ring(self, redis: Redis) -> None:
         for work_id in self.bells:
-            queues.ring(redis, _DRAIN, work_id)
+            # Before the reads that other accounts' news have asked for, which may be many and wait for Stripe.
+            queues.ring(redis, _DRAIN, work_id, is_first=True)
 
 
 def lane_id(account: str, livemode: bool) -> str:
@@ -177,16 +190,20 @@ def settle(session: Session, event_ids: Collection[str], state: str, now: dateti
         session.connection().exec_driver_sql(_SETTLE, {"ids": list(event_ids), "state": state, "now": now})
 
 
-def stumble(session: Session, lane: str, event_id: str, problem: str, now: datetime) -> bool:
-    """This event could not be understood: back to the end of its lane, or `failed` after ATTEMPTS tries. Whether it will be tried again."""
-    event = update(WebhookEvent).where(WebhookEvent.id == event_id)
-    attempts = session.execute(event.values(attempts=WebhookEvent.attempts + 1, error=problem[:500]).returning(WebhookEvent.attempts))
-    session.execute(delete(WebhookPending).where(WebhookPending.event_id == event_id))
-    if attempts.scalar_one() >= ATTEMPTS:
-        session.execute(event.values(state="failed", settled_at=now))
-        return False
-    session.execute(insert(WebhookPending).values(event_id=event_id, lane_id=lane))
-    return True
+def stumble(session: Session, lane: str, problems: Mapping[str, str], now: datetime) -> set[str]:
+    """These events (id: why) could not be understood: back to the end of their lane, or `failed` after ATTEMPTS tries.
+
+    Gives those that will be tried again.
+    """
+    if not problems:
+        return set()
+    values = {"ids": list(problems), "problems": [why[:500] for why in problems.values()], "lane": lane, "now": now, "tries": ATTEMPTS}
+    connection = session.connection()
+    states = connection.exec_driver_sql(_STUMBLE, values).all()
+    again = [id for id, state in states if state == "pending"]
+    if again:
+        connection.exec_driver_sql(_QUEUE, {"ids": again, "lane": lane})
+    return set(again)
 
 
 def replay(session: Session, event_id: str, now: datetime) -> bool:

@@ -1,0 +1,157 @@
+"""Each account has a lane of its own: one's flood, poison or silence does not keep another's news waiting."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from connect_app import ids
+from connect_app.models import Work
+from connect_app.runtime import Runtime
+from jobs import budget, queues, work
+from sandbox.stripe.local import LocalStripe
+from tests import make
+from webhooks import events, projections, store
+
+PAST = int(time.time()) - 10_000
+
+
+def customers(stage: make.Stage, count: int, **changes: Any) -> list[events.Envelope]:
+    """As many customers' news, or something like it."""
+    found = []
+    for place in range(count):
+        customer = {"id": f"cus_{place}", "object": "customer", "created": 5, "name": "Ada", "metadata": {}, **changes}
+        told = {"id": ids.new("evt"), "object": "event", "type": "customer.updated", "created": PAST + place // 10, "livemode": False}
+        told |= {"account": stage.account, "api_version": "2026-10-28.endive", "data": {"object": customer}}
+        found.append(events.envelope(json.dumps(told).encode()))
+    return found
+
+
+def keep(rt: Runtime, told: list[events.Envelope]) -> None:
+    for begin in range(0, len(told), 1000):
+        with rt.transaction() as session:
+            store.keep(session, told[begin : begin + 1000], rt.now())
+
+
+def pending(rt: Runtime, stage: make.Stage) -> int:
+    with rt.transaction() as session:
+        lane = store.lane_id(stage.account, False)
+        return int(session.execute(text("select count(*) from webhook_pending where lane_id = :lane"), {"lane": lane}).scalar_one())
+
+
+@contextmanager
+def worker(rt: Runtime, local: LocalStripe) -> Iterator[None]:
+    """A real worker of the queue `events`, ready to work."""
+    env = {**os.environ, **make.environ(local), "DATABASE_URL": rt.settings.database_url, "REDIS_URL": rt.settings.redis_url}
+    program = [sys.executable, "-m", "jobs.worker", queues.EVENTS]
+    process = subprocess.Popen(program, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def until(is_so: Any, seconds: float) -> float:
+    """How long it took to come about."""
+    began = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began < seconds, "it never came about"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(("count", "changes"), [(20_000, {}), (6_000, {"metadata": 7})], ids=["flood", "poison"])
+def test_one_account_s_flood_or_poison_keeps_another_s_single_event_waiting_for_a_turn_only(
+    rt: Runtime, local: LocalStripe, count: int, changes: dict[str, Any]
+) -> None:
+    loud, quiet = make.workspace(rt, local), make.workspace(rt, local)
+    with rt.transaction() as session:
+        session.execute(text("delete from work"))
+    keep(rt, customers(loud, count, **changes))
+    with worker(rt, local):
+        with rt.transaction() as session:
+            states = "select count(*) from webhook_events where attempts > 0 or state <> 'pending'"
+        until(lambda: _count(rt, states) > 0, 60)
+        keep(rt, customers(quiet, 1))
+        until(lambda: pending(rt, quiet) == 0, 30)
+        # The loud one had most of its own still before it.
+        assert pending(rt, loud) > count // 4
+    with rt.transaction(quiet.workspace_id) as session:
+        assert (
+            session.execute(text("select count(*) from customers where connection_id = :id"), {"id": quiet.connection_id}).scalar_one() == 1
+        )
+
+
+def _count(rt: Runtime, query: str) -> int:
+    with rt.transaction() as session:
+        return int(session.execute(text(query)).scalar_one())
+
+
+def test_what_comes_in_while_it_is_drained_leaves_no_backlog(rt: Runtime, local: LocalStripe) -> None:
+    stages = make.workspace(rt, local), make.workspace(rt, local)
+    with worker(rt, local):
+        keep(rt, customers(stages[0], 1))
+        until(lambda: pending(rt, stages[0]) == 0, 60)
+        told = [customers(stage, 4000) for stage in stages]
+        for begin in range(0, 4000, 100):
+            for one in told:
+                with rt.transaction() as session:
+                    store.keep(session, one[begin : begin + 100], rt.now())
+        until(lambda: not any(pending(rt, stage) for stage in stages), 5)
+    assert _count(rt, "select count(*) from webhook_events where state <> 'done'") == 0
+
+
+def test_a_full_lane_goes_to_the_back_after_its_turn(rt: Runtime, local: LocalStripe) -> None:
+    stage = make.workspace(rt, local)
+    with rt.transaction() as session:
+        session.execute(text("delete from work"))
+    keep(rt, customers(stage, 2500))
+    with rt.transaction() as session:
+        work_id = session.execute(select(Work.id).where(Work.kind == "drain")).scalar_one()
+    assert work.perform(rt, work_id) == work.Again(problem="more is waiting", after=timedelta(0))
+    assert pending(rt, stage) == 500
+    assert work.perform(rt, work_id) == work.Done()
+    assert pending(rt, stage) == 0
+
+
+def test_an_account_whose_answers_do_not_come_is_left_alone_for_longer_each_time_and_costs_no_waiting(
+    rt: Runtime, local: LocalStripe
+) -> None:
+    silent, other = make.workspace(rt, local), make.workspace(rt, local)
+    for _ in range(2):
+        budget.rest(rt, silent.account, "test")
+    left = budget.resting(rt, silent.account, "test")
+    assert left is not None
+    assert timedelta(seconds=3) < left < timedelta(seconds=6)
+    assert budget.resting(rt, other.account, "test") is None
+    begin = len(local.requests)
+    for stage in (silent, other):
+        with rt.transaction(stage.workspace_id) as session:
+            projections.refetch(session, stage.workspace_id, stage.connection_id, "customer", "cus_1", due_at=rt.now())
+    work.drain(rt, queues.EVENTS)
+    assert [request["account"] for request in local.requests[begin:] if "/customers/" in request["path"]] == [other.account]
+
+
+def test_a_thousand_doubts_of_one_account_ring_few_bells_and_a_new_lane_s_bell_goes_before_them(rt: Runtime, local: LocalStripe) -> None:
+    loud, quiet = make.workspace(rt, local), make.workspace(rt, local)
+    with rt.transaction() as session:
+        session.execute(text("delete from work"))
+    rt.redis.flushdb()
+    wanted = {("customer", f"cus_{place}"): rt.now() for place in range(1000)}
+    with rt.transaction(loud.workspace_id) as session:
+        projections.refetch_all(session, loud.workspace_id, loud.connection_id, wanted)
+    assert _count(rt, "select count(*) from work where kind = 'refetch'") == 1000
+    assert queues.queue(rt.redis, queues.EVENTS).count == 20
+    keep(rt, customers(quiet, 1))
+    [first] = queues.queue(rt.redis, queues.EVENTS).get_jobs(0, 1)
+    with rt.transaction() as session:
+        assert session.execute(select(Work.id).where(Work.kind == "drain")).scalar_one() == first.args[0]
