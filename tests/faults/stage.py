@@ -21,6 +21,8 @@ import requests
 from redis import Redis
 
 from sandbox import embedded
+from sandbox.stripe.local import LocalStripe
+from sandbox.stripe.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("connect_app", "webhooks", "jobs", "flow_pages", "sandbox")
@@ -206,6 +208,80 @@ def local_stripe() -> Iterator[StripeProcess]:
     finally:
         process.kill()
         process.wait(10)
+
+
+@contextmanager
+def local_stripe_here() -> Iterator[Server]:
+    """An empty local Stripe in this process, heard on a real socket, for those who change and read its objects directly."""
+    server = Server(LocalStripe(), "127.0.0.1", 0)
+    server.local.base_url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+# The demo's own way to start the web server, whatever that is, in the tree where it is run; it ends when its parent lets go of it.
+_WEB = """
+import json, sys
+from pathlib import Path
+from sandbox import stage
+port, folder = int(sys.argv[1]), Path(sys.argv[2])
+web = stage.Stage(stage.Ports(web=port, stripe=port, shop=port), folder, lambda name, line: print(line, flush=True))
+web.environ = json.loads(sys.stdin.readline())
+with web.supervisor:
+    web.start_web()
+    print("web.ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def web(tree: Path, environ: dict[str, str], folder: Path) -> Iterator[str]:
+    """The real web server of `tree`, started as the demo starts it; gives its base URL once it is ready."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    (folder / "logs").mkdir(exist_ok=True)
+    given = {**environ, "HOLDFAST_BASE_URL": url, "HOLDFAST_PORT": str(port), "PYTHONPATH": str(tree)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WEB, str(port), str(folder)],
+        cwd=tree,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tree)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    said: list[str] = []
+    listener = None
+    try:
+        process.stdin.write(json.dumps(given) + "\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            said.append(line)
+            if line == "web.ready\n":
+                break
+        assert said[-1:] == ["web.ready\n"], f"the web server did not start: {''.join(said[-30:])}"
+        # What it says from here on is in its log; a pipe that nobody empties would stop it.
+        listener = threading.Thread(target=lambda: [None for _ in process.stdout or ()], daemon=True)
+        listener.start()
+        yield url
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait(10)
+        if listener is not None:
+            listener.join(10)
+        process.stdout.close()
 
 
 @contextmanager

@@ -1,0 +1,147 @@
+"""The oracle: what the mirror must hold, read from the local Stripe's own objects and not by any code of the product."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from tests.faults.storm.business import Business
+
+Obj = dict[str, Any]
+Thing = tuple[str, str]
+"""(Stripe's name for the kind, id)."""
+
+
+def _customer(one: Obj) -> Obj:
+    return {
+        "email": one["email"],
+        "name": one["name"],
+        "created_at": one["created"],
+        "default_payment_method": one["invoice_settings"]["default_payment_method"],
+        "raw.metadata": one["metadata"],
+    }
+
+
+def _subscription(one: Obj) -> Obj:
+    items = one["items"]["data"]
+    terms = {(item["price"]["recurring"]["interval"], item["price"]["recurring"]["interval_count"]) for item in items}
+    return {
+        "customer": one["customer"],
+        "status": one["status"],
+        "created_at": one["created"],
+        "current_period_end": min(item["current_period_end"] for item in items),
+        "cancel_at_period_end": one["cancel_at_period_end"],
+        "cancel_at": one["cancel_at"],
+        "ended_at": one["ended_at"],
+        "is_paused": one["pause_collection"] is not None or one["status"] == "paused",
+        "schedule": one["schedule"],
+        "price": items[0]["price"]["id"],
+        "currency": one["currency"],
+        # What a mix of months and years costs cannot be said in one figure.
+        "amount": sum(item["price"]["unit_amount"] * item["quantity"] for item in items) if len(terms) == 1 else None,
+        "default_payment_method": one["default_payment_method"],
+        "raw.metadata": one["metadata"],
+        "raw.pause_collection": one["pause_collection"],
+        "raw.discounts": one["discounts"],
+        "raw.latest_invoice": one["latest_invoice"],
+    }
+
+
+def _product(one: Obj) -> Obj:
+    return {"name": one["name"], "is_active": one["active"], "raw.livemode": one["livemode"]}
+
+
+def _price(one: Obj) -> Obj:
+    return {
+        "product": one["product"],
+        "currency": one["currency"],
+        "unit_amount": one["unit_amount"],
+        "interval": one["recurring"]["interval"],
+        "interval_count": one["recurring"]["interval_count"],
+        "is_active": one["active"],
+        "raw.nickname": one["nickname"],
+    }
+
+
+def _coupon(one: Obj) -> Obj:
+    return {"name": one["name"], "is_valid": one["valid"], "raw.livemode": one["livemode"]}
+
+
+def _invoice(one: Obj) -> Obj:
+    return {
+        "customer": one["customer"],
+        "subscription": one["parent"]["subscription_details"]["subscription"],
+        "status": one["status"],
+        "created_at": one["created"],
+        "paid_at": one["status_transitions"]["paid_at"],
+        "currency": one["currency"],
+        "total": one["total"],
+        "amount_paid": one["amount_paid"],
+        "raw.attempt_count": one["attempt_count"],
+    }
+
+
+READ = {
+    "customer": ("customers", _customer),
+    "subscription": ("subscriptions", _subscription),
+    "product": ("products", _product),
+    "price": ("prices", _price),
+    "coupon": ("coupons", _coupon),
+    "invoice": ("invoices", _invoice),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One object that the mirror has otherwise than Stripe."""
+
+    whose: str
+    thing: Thing
+    expected: Any
+    found: Any
+
+
+def expected(business: Business) -> tuple[dict[Thing, Obj], set[Thing]]:
+    """What this account has in this mode, and what it had until it was deleted."""
+    with business.local.lock:
+        here = {(kind, id): read(one) for kind, (_, read) in READ.items() for id, one in business.world.table(kind).items()}
+        gone = {(kind, id) for kind in READ for id in business.world.table(f"deleted {kind}")}
+    return here, gone - set(here)
+
+
+def differences(session: Session, business: Business, connection_id: str) -> Iterable[Difference]:
+    """Where the mirror of this connection is not what its account has in its mode; inside a transaction of its workspace."""
+    here, gone = expected(business)
+    whose = f"{business.account}/{business.mode}"
+    found = {
+        (kind, row["id"]): row
+        for kind, (table, _) in READ.items()
+        for row in session.execute(text(f"select * from {table} where connection_id = :id"), {"id": connection_id}).mappings()  # noqa: S608
+    }
+    for thing in sorted(here.keys() | found.keys()):
+        row = found.get(thing)
+        if thing in here:
+            told = None if row is None else "deleted" if row["is_deleted"] else {name: _told(row, name) for name in here[thing]}
+            if told != here[thing]:
+                yield Difference(whose=whose, thing=thing, expected=here[thing], found=told)
+        elif row is not None and not (thing in gone and row["is_deleted"]):
+            yield Difference(whose=whose, thing=thing, expected="deleted" if thing in gone else "nobody has it", found=dict(row))
+
+
+def _told(row: Any, name: str) -> Any:
+    if name.startswith("raw."):
+        return row["raw"].get(name.removeprefix("raw."))
+    value = row[name]
+    return int(value.timestamp()) if isinstance(value, datetime) else value
+
+
+def touched(event: Obj) -> set[Thing]:
+    """Which objects an event speaks of."""
+    one = event["data"]["object"]
+    found = {(one["object"], one.get("id", ""))}
+    if one["object"] == "discount" and one["subscription"]:
+        found.add(("subscription", one["subscription"]))
+    return found
