@@ -74,7 +74,7 @@ class Visit:
 
     @property
     def reader(self) -> str:
-        """What the owner's copy writes dates, money and numbers for: the owner's words may be in any language, the customer's most of all."""
+        """What the owner's copy writes dates, money and numbers for: its words may be in any language."""
         return spoken.reader(self.row.locale, self.customer)
 
     @property
