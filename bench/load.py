@@ -167,10 +167,10 @@ def start(
 
 
 def finish(process: "subprocess.Popen[str]") -> figures.Run:
-    """What the generator measured. Raises RuntimeError where it failed."""
+    """What the generator measured. Raises RuntimeError where nothing was answered with a 2xx."""
     out, _ = process.communicate(timeout=180)
     if process.returncode:
-        raise RuntimeError("the load generator failed")
+        raise RuntimeError("nothing was answered well in time")
     return figures.Run.decode(out)
 
 
