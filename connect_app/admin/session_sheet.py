@@ -20,7 +20,7 @@ HEADER = (
 )  # fmt: skip
 
 
-def text(rt: Runtime, workspace_id: str, mode: str, *, since: datetime | None, outcome: str) -> Iterator[str]:
+def lines(rt: Runtime, workspace_id: str, mode: str, *, since: datetime | None, outcome: str) -> Iterator[str]:
     """The opened sessions of a period, newest first. `outcome` is a key of outcomes.WORDS, or empty for all.
 
     Amounts are in the unit people speak of, of the session's own currency; what was paid in another is left out and never converted.

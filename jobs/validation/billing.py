@@ -10,14 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app import preferences
-from connect_app.models import Action, Choice, Connection, FlowSession, Invoice, Outcome, SessionFact, Subscription
+from connect_app.models import Action, Choice, Connection, FlowSession, Outcome, SessionFact
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.errors import Missing
 from jobs import budget
-from jobs.validation import doors, table, worth
+from jobs.validation import footing, table, worth
 from webhooks import attribution, projections
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
     connection = (
         session.execute(select(Connection).where(Connection.id == row.connection_id)).scalar_one_or_none() if row.connection_id else None
     )
-    held = _subscription(session, row)
+    held = footing.held(session, row)
     chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
     verified_at = _verified_at(chosen)
     visit = table.Visit(
@@ -78,7 +78,7 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
     )
     standing, shown = (None, None)
     if connection is not None and settings.attribution:
-        standing, shown = _standing(session, row, connection, actions, held, is_missing=is_missing)
+        standing, shown = footing.of(session, row, connection, actions, held, is_missing=is_missing)
     planned = next((action.call for action in chosen if action.call), None)
     return Case(
         row=row,
@@ -106,13 +106,13 @@ def look(rt: Runtime, case: Case) -> bool:
     place = connection.workspace_id, connection.id
     is_there = _read(rt, account, connection, case.row.subscription)
     with rt.transaction(connection.workspace_id) as session:
-        held = _subscription(session, case.row)
-    if held is None or _has_left(held.subscription):
+        held = footing.held(session, case.row)
+    if held is None or footing.has_left(held.subscription):
         budget.wait(rt, connection.account, connection.mode)
         others = account.subscriptions(customer=case.row.customer)
         with rt.transaction(connection.workspace_id) as session:
             projections.apply_reads(session, *place, others.value.items, others.as_of)
-            later = _successor(session, case.row, held.subscription) if held is not None else None
+            later = footing.successor(session, case.row, held.subscription) if held is not None else None
         if later is not None:
             _read_invoices(rt, account, connection, later.subscription.id)
     _follow_charges(rt, account, connection, case.row)
@@ -169,24 +169,13 @@ def _verified_at(chosen: Sequence[Action]) -> datetime | None:
     return max((action.verified_at for action in chosen if action.verified_at is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """A subscription as the mirror has it."""
-
-    subscription: objects.Subscription
-    as_of: datetime
-
-
-def _subscription(session: Session, row: FlowSession) -> _Held | None:
-    found = select(Subscription.raw, Subscription.as_of).where(
-        Subscription.connection_id == row.connection_id, Subscription.id == row.subscription, Subscription.is_deleted.is_(False)
-    )
-    line = session.execute(found).one_or_none()
-    return _Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) if line is not None else None
-
-
 def _undone_at(
-    session: Session, row: FlowSession, choice: Choice | None, verified_at: datetime | None, actions: Sequence[Action], held: _Held | None
+    session: Session,
+    row: FlowSession,
+    choice: Choice | None,
+    verified_at: datetime | None,
+    actions: Sequence[Action],
+    held: footing.Held | None,
 ) -> datetime | None:
     """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows."""
     if choice is None:
@@ -201,7 +190,7 @@ def _undone_at(
         for fact in session.execute(told)
         if not fact.data.get("is_canceling") and fact.data.get("status") not in ("canceled", "incomplete_expired", "unpaid")
     )
-    if held is not None and not _has_left(held.subscription):
+    if held is not None and not footing.has_left(held.subscription):
         signs.append(held.as_of)
     # Stripe's times are whole seconds: what bears the second of the cancel's proof may be older than it.
     return min((at for at in signs if at.replace(microsecond=0) > verified_at.replace(microsecond=0)), default=None)
@@ -213,99 +202,6 @@ def _clears(action: Action) -> bool:
         return True
     before = (action.call or {}).get("before") or {}
     return action.verb != "cancel" and (bool(before.get("cancel_at_period_end")) or before.get("cancel_at") is not None)
-
-
-def _has_left(subscription: objects.Subscription) -> bool:
-    return subscription.is_ended or subscription.is_scheduled_to_cancel or subscription.status is objects.Status.UNPAID
-
-
-def _standing(
-    session: Session, row: FlowSession, connection: Connection, actions: Sequence[Action], held: _Held | None, *, is_missing: bool
-) -> tuple[table.Standing | None, objects.Subscription | None]:
-    if held is None:
-        gone = session.execute(
-            select(Subscription.as_of).where(Subscription.connection_id == connection.id, Subscription.id == row.subscription)
-        ).scalar_one_or_none()
-        known = is_missing or gone is not None
-        return (table.Standing(kind="missing", as_of=gone or row.last_activity_at) if known else None), None
-    own = held.subscription
-    if not _has_left(own):
-        return _shown(session, connection, held), own
-    left = table.Left(at=_left_at(own) or held.as_of, door=_door(own, actions, connection))
-    after = _successor(session, row, own)
-    if after is None:
-        kind: table.Kind = "leaving" if own.is_scheduled_to_cancel and own.status is not objects.Status.UNPAID else "ended"
-        return table.Standing(kind=kind, as_of=held.as_of, left_at=left.at, door=left.door), own
-    # Stripe's deadline for coming back runs from the end, not from the day it was decided.
-    left = table.Left(at=own.ended_at or left.at, door=left.door)
-    standing = _shown(session, connection, after, successor_at=after.subscription.created, predecessor=left)
-    return standing, after.subscription
-
-
-def _shown(
-    session: Session,
-    connection: Connection,
-    held: _Held,
-    *,
-    successor_at: datetime | None = None,
-    predecessor: table.Left | None = None,
-) -> table.Standing:
-    one = held.subscription
-    invoices = select(Invoice.status, Invoice.created_at).where(
-        Invoice.connection_id == connection.id,
-        Invoice.subscription == one.id,
-        Invoice.is_deleted.is_(False),
-        Invoice.status.is_distinct_from("draft"),
-    )
-    made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
-    is_owing = bool(made) and made[0].status != "paid"
-    kind: table.Kind = "paying"
-    if _has_left(one):
-        kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
-    elif one.is_paused:
-        kind = "paused"
-    elif is_owing or one.status not in (objects.Status.ACTIVE, objects.Status.TRIALING):
-        kind = "owing"
-    return table.Standing(
-        kind=kind,
-        as_of=held.as_of,
-        left_at=_left_at(one) if _has_left(one) else None,
-        door=doors.door(one, (), connection.portal_cancel_open) if _has_left(one) else None,
-        charged_at=max((invoice.created_at for invoice in made if invoice.status == "paid"), default=None),
-        successor_at=successor_at,
-        predecessor=predecessor,
-    )
-
-
-def _left_at(subscription: objects.Subscription) -> datetime | None:
-    return subscription.canceled_at or subscription.ended_at
-
-
-def _door(subscription: objects.Subscription, actions: Sequence[Action], connection: Connection) -> str:
-    ours = [
-        (action.asked_at, action.verified_at)
-        for action in actions
-        if action.verb == "cancel" and action.verified_at is not None and action.subscription == subscription.id
-    ]
-    return doors.door(subscription, ours, connection.portal_cancel_open)
-
-
-def _successor(session: Session, row: FlowSession, left: objects.Subscription) -> _Held | None:
-    """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended."""
-    left_at = left.canceled_at or left.ended_at
-    if left_at is None:
-        return None
-    found = select(Subscription.raw, Subscription.as_of).where(
-        Subscription.connection_id == row.connection_id,
-        Subscription.customer == row.customer,
-        Subscription.id != row.subscription,
-        Subscription.is_deleted.is_(False),
-        Subscription.created_at >= left_at,
-        Subscription.created_at >= row.shown_at,
-        Subscription.status.not_in((objects.Status.INCOMPLETE, objects.Status.INCOMPLETE_EXPIRED)),
-    )
-    held = [_Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
-    return min(held, key=lambda one: (_has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)
 
 
 def _outcome(kept: Outcome | None) -> table.Outcome | None:

@@ -142,7 +142,7 @@ def analytics_csv() -> Response:
     with rt.transaction(at.workspace_id) as session:
         details = {"mode": str(at.mode), "period": period, "outcome": outcome}
         audit.record(session, at.workspace_id, actor=at.member.actor, verb="sessions.exported", at=rt.now(), details=details)
-    lines = session_sheet.text(rt, at.workspace_id, at.mode, since=since, outcome=outcome)
+    lines = session_sheet.lines(rt, at.workspace_id, at.mode, since=since, outcome=outcome)
     name = f"sessions-{at.mode}-{rt.now():%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return FlaskResponse(stream_with_context(lines), content_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,124 @@
+"""Where a session's customer stands, by the mirror: still here, leaving, gone, or back with another subscription."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connect_app.models import Action, Connection, FlowSession, Invoice, Subscription
+from connect_app.stripe_gateway import objects
+from jobs.validation import doors, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A subscription as the mirror has it."""
+
+    subscription: objects.Subscription
+    as_of: datetime
+
+
+def held(session: Session, row: FlowSession) -> Held | None:
+    """The session's own subscription; None where the mirror has none, or it was deleted."""
+    found = select(Subscription.raw, Subscription.as_of).where(
+        Subscription.connection_id == row.connection_id, Subscription.id == row.subscription, Subscription.is_deleted.is_(False)
+    )
+    line = session.execute(found).one_or_none()
+    return Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) if line is not None else None
+
+
+def has_left(subscription: objects.Subscription) -> bool:
+    """Over, unpaid for good, or set to end."""
+    return subscription.is_ended or subscription.is_scheduled_to_cancel or subscription.status is objects.Status.UNPAID
+
+
+def of(
+    session: Session, row: FlowSession, connection: Connection, actions: Sequence[Action], held: Held | None, *, is_missing: bool
+) -> tuple[table.Standing | None, objects.Subscription | None]:
+    """Where the customer stands, and the subscription that says so; (None, None) where nobody knows of one."""
+    if held is None:
+        gone = session.execute(
+            select(Subscription.as_of).where(Subscription.connection_id == connection.id, Subscription.id == row.subscription)
+        ).scalar_one_or_none()
+        known = is_missing or gone is not None
+        return (table.Standing(kind="missing", as_of=gone or row.last_activity_at) if known else None), None
+    own = held.subscription
+    if not has_left(own):
+        return _shown(session, connection, held), own
+    left = table.Left(at=_left_at(own) or held.as_of, door=_door(own, actions, connection))
+    after = successor(session, row, own)
+    if after is None:
+        kind: table.Kind = "leaving" if own.is_scheduled_to_cancel and own.status is not objects.Status.UNPAID else "ended"
+        return table.Standing(kind=kind, as_of=held.as_of, left_at=left.at, door=left.door), own
+    # Stripe's deadline for coming back runs from the end, not from the day it was decided.
+    left = table.Left(at=own.ended_at or left.at, door=left.door)
+    standing = _shown(session, connection, after, successor_at=after.subscription.created, predecessor=left)
+    return standing, after.subscription
+
+
+def _shown(
+    session: Session,
+    connection: Connection,
+    held: Held,
+    *,
+    successor_at: datetime | None = None,
+    predecessor: table.Left | None = None,
+) -> table.Standing:
+    one = held.subscription
+    invoices = select(Invoice.status, Invoice.created_at).where(
+        Invoice.connection_id == connection.id,
+        Invoice.subscription == one.id,
+        Invoice.is_deleted.is_(False),
+        Invoice.status.is_distinct_from("draft"),
+    )
+    made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
+    is_owing = bool(made) and made[0].status != "paid"
+    kind: table.Kind = "paying"
+    if has_left(one):
+        kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
+    elif one.is_paused:
+        kind = "paused"
+    elif is_owing or one.status not in (objects.Status.ACTIVE, objects.Status.TRIALING):
+        kind = "owing"
+    return table.Standing(
+        kind=kind,
+        as_of=held.as_of,
+        left_at=_left_at(one) if has_left(one) else None,
+        door=doors.door(one, (), connection.portal_cancel_open) if has_left(one) else None,
+        charged_at=max((invoice.created_at for invoice in made if invoice.status == "paid"), default=None),
+        successor_at=successor_at,
+        predecessor=predecessor,
+    )
+
+
+def _left_at(subscription: objects.Subscription) -> datetime | None:
+    return subscription.canceled_at or subscription.ended_at
+
+
+def _door(subscription: objects.Subscription, actions: Sequence[Action], connection: Connection) -> str:
+    ours = [
+        (action.asked_at, action.verified_at)
+        for action in actions
+        if action.verb == "cancel" and action.verified_at is not None and action.subscription == subscription.id
+    ]
+    return doors.door(subscription, ours, connection.portal_cancel_open)
+
+
+def successor(session: Session, row: FlowSession, left: objects.Subscription) -> Held | None:
+    """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended."""
+    left_at = left.canceled_at or left.ended_at
+    if left_at is None:
+        return None
+    found = select(Subscription.raw, Subscription.as_of).where(
+        Subscription.connection_id == row.connection_id,
+        Subscription.customer == row.customer,
+        Subscription.id != row.subscription,
+        Subscription.is_deleted.is_(False),
+        Subscription.created_at >= left_at,
+        Subscription.created_at >= row.shown_at,
+        Subscription.status.not_in((objects.Status.INCOMPLETE, objects.Status.INCOMPLETE_EXPIRED)),
+    )
+    held = [Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
+    return min(held, key=lambda one: (has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)
