@@ -1,10 +1,11 @@
 """Reading a list by several readers, each page and its cursor kept together, while the next pages are already asked for."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 
 import structlog
 from sqlalchemy.orm import Session
@@ -27,6 +28,15 @@ log = structlog.get_logger()
 EVENTS_REACH = timedelta(days=29)
 
 _Answer = Read[Page[projections.Mirrored]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One page read: of which lane, what it brought (None: its cursor was gone), and the lanes that take over from there."""
+
+    lane: Lane
+    read: _Answer | None
+    following: Sequence[Lane]
 
 
 def read_in(rt: Runtime, claim: work.Claim) -> work.End:
@@ -99,18 +109,22 @@ def _read(rt: Runtime, claim: work.Claim, connection: Connection, progress: Prog
         def ask(lanes: Iterable[Lane]) -> dict[Future[_Answer], Lane]:
             return {readers.submit(_page, rt, connection, stage, lane): lane for lane in lanes}
 
-        asked = ask(progress.lanes)
+        asked, unread = ask(progress.lanes), list(progress.lanes)
         while asked:
             answered, _ = wait(asked, return_when=FIRST_COMPLETED)
+            steps = []
             for future in answered:
                 lane = asked.pop(future)
                 read, following = _answer(future, lane, connection, stage, int(progress.as_of.timestamp()))
-                others = tuple(other for other in progress.lanes if other != lane)
-                mine = tuple(divided(following, far, WIDTH - len(others))) if following else ()
+                unread.remove(lane)
+                mine = divided(following, far, WIDTH - len(unread)) if following else []
+                unread += mine
                 if time.monotonic() < until:
                     asked |= ask(mine)
-                progress = replace(progress, lanes=(*others, *mine))
-                progress = _keep(rt, claim, connection, progress, read)
+                steps.append(_Step(lane=lane, read=read, following=mine))
+            # Whatever came together goes together, but for pages of different seconds, of which each is true at its own.
+            for _, together in groupby(sorted(steps, key=_second), key=_second):
+                progress = _keep(rt, claim, connection, progress, list(together))
     return progress if progress.lanes else _next_list(rt, claim, connection, progress)
 
 
@@ -140,14 +154,23 @@ def _answer(
     return read, lane.advanced(page.last_id, min(times, default=None), len(page.items), now)
 
 
-def _keep(rt: Runtime, claim: work.Claim, connection: Connection, progress: Progress, read: _Answer | None) -> Progress:
-    """Write down a page, if it brought one, and how far its list has come, together."""
-    items = read.value.items if read else ()
-    counts = {**progress.counts, progress.stage: progress.counts.get(progress.stage, 0) + len(items)}
-    ended = sum(_is_cancellation(one, progress) for one in items)
-    progress = replace(progress, counts=counts, cancellations=progress.cancellations + ended, read_at=rt.now())
+def _second(step: _Step) -> float:
+    return step.read.as_of.timestamp() if step.read else 0.0
+
+
+def _keep(rt: Runtime, claim: work.Claim, connection: Connection, progress: Progress, steps: Sequence[_Step]) -> Progress:
+    """Write down pages of one second and how far their list has come, together."""
+    items = [one for step in steps if step.read for one in step.read.value.items]
+    over = {step.lane for step in steps}
+    progress = replace(
+        progress,
+        lanes=(*(lane for lane in progress.lanes if lane not in over), *(lane for step in steps for lane in step.following)),
+        counts={**progress.counts, progress.stage: progress.counts.get(progress.stage, 0) + len(items)},
+        cancellations=progress.cancellations + sum(_is_cancellation(one, progress) for one in items),
+        read_at=rt.now(),
+    )
     with rt.transaction(claim.tenant) as session:
-        if read is not None:
+        if items and (read := steps[0].read):
             projections.apply_reads(session, connection.workspace_id, connection.id, items, read.as_of)
         connections.save_read_in(session, connection.id, progress.to_json())
         # After the mirror's rows, as everywhere where both are held.
