@@ -49,6 +49,7 @@ class Scale:
     undelivered: float = 0.05
     poison: float = 0.01
     unknown: float = 0.05
+    late: float = 0.05
     test_mode: float = 0.10
     # What happens while the storm is on, at real moments, against reads of the same second.
     live: float = 0.2
@@ -158,6 +159,7 @@ class Storm:
         self.kept_from_us: set[tuple[str, bool, oracle.Thing]] = set()
         self.poisonous: dict[str, str] = {}
         self.subscriptions: list[tuple[Business, Any]] = []
+        self.late: list[post.Letter] = []
         self.counted: Counter[str] = Counter()
         self.flushes = 0
         self.is_repairing = False
@@ -170,15 +172,26 @@ class Storm:
         self._found_accounts()
         self._history()
         self._took("to prepare")
-        carrier = post.Post(self.place.url, self.scale.threads)
-        try:
-            self._strike(carrier)
-        finally:
-            carrier.close()
-        self._judge_answers(carrier)
+        self.carrier = post.Post(self.place.url, self.scale.threads)
+        self._strike(self.carrier)
         self._took("of storm")
-        told: dict[str, Any] = {"refused at the door": sum(carrier.refused.values()), "brought again": dict(carrier.tried_again)}
-        self.verdict.numbers = told | {"kills": self.place.crew.kills - kills, "flushes": self.flushes}
+        self.verdict.numbers = {"kills": self.place.crew.kills - kills, "flushes": self.flushes}
+
+    def bring_the_rest(self) -> None:
+        """What Stripe brings hours later, after everything else was understood: some of it long overtaken by what came before."""
+        self._settle("the lanes")
+        for letter in self.late:
+            self.carrier.add(letter, time.monotonic())
+        self.place.crew.kill_one(self.chance)
+        end = time.monotonic() + self.scale.patience
+        while self.carrier.left and time.monotonic() < end:
+            time.sleep(0.05)
+        if self.carrier.left:
+            self.verdict.unsettled.append(f"{self.carrier.left} late letters are not taken")
+        self.carrier.close()
+        self._judge_answers(self.carrier)
+        told = {"refused at the door": sum(self.carrier.refused.values()), "brought again": dict(self.carrier.tried_again)}
+        self.verdict.numbers |= told
 
     def calm(self) -> None:
         """In peace: what was kept is understood, an unknown account is connected after all, and the mirror is what events alone make it."""
@@ -352,15 +365,19 @@ class Storm:
             self.subscriptions.append((one, event))
         self.sent[event["id"]] = one
         letter = self._letter(one, event["id"], to_json(event))
+        self.counted["delivered"] += 1
+        self.counted["in test mode"] += not one.livemode
+        self.counted["of unknown accounts"] += one in self.unknown
+        if self.chance.random() < self.scale.late:
+            self.late.append(letter)
+            self.counted["late"] += 1
+            return
         moments = [self.chance.uniform(begins, ends) for _ in range(2 if self.chance.random() < self.scale.duplicates else 1)]
         if len(moments) == 2 and self.chance.random() < 0.3:
             moments[1] = moments[0]  # both at once, at two processes
         for moment in moments:
             carrier.add(letter, moment)
-        self.counted["delivered"] += 1
         self.counted["twice"] += len(moments) - 1
-        self.counted["in test mode"] += not one.livemode
-        self.counted["of unknown accounts"] += one in self.unknown
 
     def _send_poison(self, carrier: post.Post, begins: float, ends: float) -> None:
         told = [(one, event) for one, event in self.subscriptions if one not in self.unknown]
@@ -464,6 +481,8 @@ def storms(place: Ground, seeds: list[int], scale: Scale, *, is_repaired: bool =
         storm = Storm(place, seed, scale)
         storm.rage()
         raged.append(storm)
+    for storm in raged:
+        storm.bring_the_rest()
     for storm in raged:
         storm.calm()
     for storm in raged:

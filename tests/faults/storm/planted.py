@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.faults.stage import Edit
 from tests.faults.storm import campaign
 
-# Without poison, whose tries take their time; and few accounts with much news each, so that each lane is drained many times.
-_HEALTHY = replace(campaign.SMALL, accounts=4, seconds=6, poison=0)
+# Without poison, whose tries take their time; few accounts, with much news each, and more of it overtaken.
+_HEALTHY = replace(campaign.SMALL, accounts=4, seconds=6, poison=0, late=0.15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
