@@ -145,7 +145,7 @@ class TestTheLaw:
         def law(order: list[int], again: list[int], batches: list[int], reads_between: bool, ahead: dict[int, int]) -> None:
             nonlocal final
             with rt.engine.begin() as connection:
-                connection.execute(text("truncate webhook_events, webhook_pending, work, subscriptions"))
+                connection.execute(text("truncate webhook_events, webhook_pending, work, subscriptions, discounts"))
             # Some claim to be from a time that is yet to come.
             dated = [{**one, "created": int(time.time()) + ahead[place]} if place in ahead else one for place, one in enumerate(told)]
             arriving = [dated[place] for place in (*order, *again)]
@@ -162,6 +162,7 @@ class TestTheLaw:
                         work.perform(rt, work_id)
             settle(rt)
             assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
+            assert [one.coupon for one in _discounts(rt, stage, subscription)] == ["STAY20"]
             final = final or columns(rt, stage, subscription)
             assert columns(rt, stage, subscription) == final
             assert set(states(rt).values()) == {"done"}
@@ -658,6 +659,179 @@ class TestPayloads:
         assert mirrored(rt, stage, "sub_old") is None
         with rt.transaction() as session:
             assert session.execute(text("select count(*) from work where queue = 'events'")).scalar_one() == 0
+
+
+class TestOrder:
+    def test_two_events_in_the_same_second_leave_what_is_true(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+        subscription = stage.shapes["monthly"][1]
+        told = [{**one, "created": NOW - 50} for one in changes(local, stage, subscription)]
+        for one in (told[-1], told[0]):
+            keep(rt, [one])
+            settle(rt)
+        assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
+        assert columns(rt, stage, subscription)["status"] == "canceled"
+
+    def test_an_older_event_after_a_newer_one_takes_nothing_back(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+        customer = stage.shapes["monthly"][0]
+        customers.update(dashboard(local, stage), customer, {"name": "New"})
+        raw = local.world(stage.account, False).get("customer", customer)
+        keep(rt, [about(stage, "customer.updated", raw, created=NOW - 10)])
+        drain(rt)
+        keep(rt, [about(stage, "customer.updated", {**raw, "name": "Old"}, created=NOW - 20)])
+        with rt.transaction() as session:
+            work_id = session.execute(select(Work.id).where(Work.kind == "drain")).scalar_one()
+        work.perform(rt, work_id)
+        for _ in range(2):  # before Stripe was asked about it, and after
+            with rt.transaction(stage.workspace_id) as session:
+                kept = mirror.customer(session, stage.connection_id, customer)
+            assert kept is not None
+            assert kept.name == "New"
+            settle(rt)
+
+    def test_a_deleted_customer_is_gone_and_its_subscription_still_says_whose_it_was(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage
+    ) -> None:
+        customer, subscription = stage.shapes["monthly"]
+        begin = len(news(local, stage))
+        raw = local.world(stage.account, False).get("subscription", subscription)
+        customers.delete(dashboard(local, stage), customer, {})
+        told = [{**one, "created": NOW - 50} for one in news(local, stage, begin)]
+        stub = {"id": customer, "object": "customer", "deleted": True}
+        keep(rt, [*told, about(stage, "customer.subscription.updated", {**raw, "customer": stub}, created=NOW - 60)])
+        settle(rt)
+        assert set(states(rt).values()) == {"done"}
+        with rt.transaction(stage.workspace_id) as session:
+            assert mirror.customer(session, stage.connection_id, customer) is None
+            assert [one.customer for one in mirror.subscriptions_of(session, stage.connection_id, customer)] == [customer]
+        assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
+
+    def test_a_subscription_that_comes_before_its_customer_waits_for_nobody(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage
+    ) -> None:
+        customer, subscription = stage.shapes["monthly"]
+        world = local.world(stage.account, False)
+        keep(rt, [about(stage, "customer.subscription.created", world.get("subscription", subscription), created=NOW - 50)])
+        drain(rt)
+        with rt.transaction(stage.workspace_id) as session:
+            assert mirror.customer(session, stage.connection_id, customer) is None
+            assert [one.id for one in mirror.subscriptions_of(session, stage.connection_id, customer)] == [subscription]
+        keep(rt, [about(stage, "customer.created", world.get("customer", customer), created=NOW - 60)])
+        drain(rt)
+        with rt.transaction(stage.workspace_id) as session:
+            found = mirror.customer(session, stage.connection_id, customer)
+        assert found is not None
+        assert found.id == customer
+
+
+class TestDiscounts:
+    def test_a_discount_is_read_with_its_subscription_and_told_with_its_coupon_s_terms(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage
+    ) -> None:
+        subscription = stage.shapes["monthly"][1]
+        make.read_in(rt)
+        begin = len(news(local, stage))
+        subscriptions.update(dashboard(local, stage), subscription, {"discounts": [{"coupon": "STAY20"}]})
+        keep(rt, [{**one, "created": int(time.time()) + 1} for one in news(local, stage, begin)])
+        settle(rt)
+        [discount] = _discounts(rt, stage, subscription)
+        assert (discount.coupon, discount.subscription) == ("STAY20", subscription)
+        assert discount.terms is not None
+        assert discount.terms.percent_off == 20
+        begin = len(news(local, stage))
+        subscriptions.update(dashboard(local, stage), subscription, {"discounts": ""})
+        keep(rt, [{**one, "created": int(time.time()) + 2} for one in news(local, stage, begin)])
+        settle(rt)
+        assert _discounts(rt, stage, subscription) == ()
+        with rt.transaction(stage.workspace_id) as session:
+            assert session.execute(text("select count(*) from discounts where subscription = :id"), {"id": subscription}).scalar_one() == 0
+
+    def test_a_discount_of_which_only_the_id_is_known_is_asked_about(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+        subscription = stage.shapes["monthly"][1]
+        subscriptions.update(dashboard(local, stage), subscription, {"discounts": [{"coupon": "STAY20"}]})
+        raw = local.world(stage.account, False).get("subscription", subscription)
+        assert all(isinstance(id, str) for id in raw["discounts"])
+        begin = len(local.requests)
+        keep(rt, [about(stage, "customer.subscription.updated", raw, created=NOW - 60)])
+        settle(rt)
+        assert asked(local, begin) == [f"GET /v1/subscriptions/{subscription}"]
+        assert [one.coupon for one in _discounts(rt, stage, subscription)] == ["STAY20"]
+        keep(rt, [about(stage, "customer.subscription.updated", {**raw, "metadata": {"a": "b"}}, created=int(time.time()) + 2)])
+        settle(rt)
+        assert asked(local, begin) == [f"GET /v1/subscriptions/{subscription}"]
+
+    def test_the_one_discount_of_old_needs_no_row(self, rt: Runtime, stage: make.Stage) -> None:
+        keep(rt, [about(stage, "customer.subscription.updated", OLD_SUBSCRIPTION, api_version="2020-03-02")])
+        drain(rt)
+        [discount] = _discounts(rt, stage, "sub_old")
+        assert discount.coupon == "HALF"
+        assert discount.terms is not None
+        assert discount.terms.percent_off == 50
+
+    def test_a_customer_s_own_discount_counts_where_the_subscription_has_none(
+        self, rt: Runtime, local: LocalStripe, stage: make.Stage
+    ) -> None:
+        customer, subscription = stage.shapes["monthly"]
+        make.read_in(rt)
+        own = {"id": "di_own", "object": "discount", "customer": customer, "subscription": None, "source": {"coupon": "STAY20"}, "start": 5}
+        raw = local.world(stage.account, False).get("customer", customer)
+        keep(rt, [about(stage, "customer.updated", {**raw, "discount": own}, created=int(time.time()) + 1)])
+        drain(rt)
+        [discount] = _discounts(rt, stage, subscription)
+        assert (discount.id, discount.coupon) == ("di_own", "STAY20")
+
+
+def _discounts(rt: Runtime, stage: make.Stage, subscription: str) -> tuple[objects.Discount, ...]:
+    with rt.transaction(stage.workspace_id) as session:
+        return mirror.discounts_of(session, stage.connection_id, [subscription])[subscription]
+
+
+class TestCharges:
+    def test_what_is_given_back_and_what_is_disputed_shows_in_the_charge(self, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+        world = local.world(stage.account, False)
+        charge = {
+            "id": "ch_1",
+            "object": "charge",
+            "amount": 2000,
+            "amount_refunded": 500,
+            "created": NOW - 100,
+            "currency": "usd",
+            "customer": stage.shapes["monthly"][0],
+            "disputed": False,
+            "livemode": False,
+            "payment_intent": None,
+        }
+        keep(rt, [about(stage, "charge.refunded", charge, created=NOW - 60)])
+        drain(rt)
+        assert _charge(rt, stage) == (2000, 500, None, 0)
+        # A dispute is told by an object of its own; how it stands takes two reads.
+        world.put({**charge, "disputed": True})
+        world.put(
+            {"id": "dp_1", "object": "dispute", "charge": "ch_1", "amount": 1500, "created": NOW, "currency": "usd", "status": "lost"}
+        )
+        begin = len(local.requests)
+        keep(rt, [about(stage, "charge.dispute.closed", {"id": "dp_1", "object": "dispute", "charge": "ch_1"}, created=NOW - 50)])
+        settle(rt)
+        assert asked(local, begin) == ["GET /v1/charges/ch_1", "GET /v1/disputes"]
+        assert _charge(rt, stage) == (2000, 500, "lost", 1500)
+        # A later state of the charge does not say how the dispute stands, and does not forget it.
+        keep(rt, [about(stage, "charge.updated", {**charge, "disputed": True, "metadata": {}}, created=int(time.time()) + 1)])
+        settle(rt)
+        assert _charge(rt, stage) == (2000, 500, "lost", 1500)
+
+    def test_the_invoice_that_was_found_for_a_charge_stays_known(self, rt: Runtime, stage: make.Stage) -> None:
+        charge = {"id": "ch_1", "object": "charge", "amount": 5, "created": 5, "currency": "jpy", "invoice": "in_1"}
+        keep(rt, [about(stage, "charge.succeeded", charge, created=NOW - 60, api_version="2022-11-15")])
+        drain(rt)
+        keep(rt, [about(stage, "charge.refunded", {**charge, "invoice": None, "amount_refunded": 5}, created=NOW - 50)])
+        drain(rt)
+        with rt.transaction(stage.workspace_id) as session:
+            assert session.execute(text("select invoice, amount_refunded from charges")).one() == ("in_1", 5)
+
+
+def _charge(rt: Runtime, stage: make.Stage) -> tuple[int, int, str | None, int]:
+    with rt.transaction(stage.workspace_id) as session:
+        row = session.execute(text("select amount, amount_refunded, dispute_status, amount_disputed from charges where id = 'ch_1'")).one()
+    return tuple(row)
 
 
 class TestCards:
