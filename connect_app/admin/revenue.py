@@ -49,7 +49,7 @@ def lines(outcome: Outcome | None) -> list[Line]:
     found = []
     for key, name, note in (
         ("stake", "At stake", "a month, before the choice changed anything"),
-        ("fired", "When it was decided to watch", "a month, as Stripe showed it then"),
+        ("fired", "When it was put on watch", "a month, as Stripe showed it then"),
         ("ended", "At the end of the save interval", "a month, as Stripe showed it then"),
     ):
         if key in known and not (key == "fired" and outcome is not None and outcome.state == "canceled"):

@@ -72,7 +72,7 @@ def _outcome(data: Json) -> Line:
     if data.get("since"):
         details.append(("Since", f"{datetime.fromisoformat(str(data['since'])):%-d %b %Y, %H:%M UTC}"))
     title = f"On watch: {name[0].lower()}{name[1:]}" if state == "watch" else f"Outcome: {name.lower()}"
-    return "eye" if state == "watch" else "check-circle", kind, title, tuple(details)
+    return {"watch": "eye", "lost": "x", "canceled": "x", "paused": "pause"}.get(state, "check-circle"), kind, title, tuple(details)
 
 
 def _money(data: Json) -> str:

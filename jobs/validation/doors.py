@@ -8,9 +8,9 @@ from connect_app.stripe_gateway import objects
 # Key -> how people read it. docs/revenue.md says how each is told.
 WORDS = {
     "flow": "through your cancel flow",
-    "portal": "in Stripe's portal",
-    "dashboard_or_api": "by your team, in Stripe's dashboard or by the API",
-    "outside": "in Stripe's portal, in its dashboard or by the API: Stripe does not say which",
+    "portal": "in Stripe’s portal",
+    "dashboard_or_api": "by your team, in Stripe’s dashboard or by the API",
+    "outside": "in Stripe’s portal, in its dashboard or by the API: Stripe does not say which",
     "payment_failure": "after failed payments",
     "dispute": "after a disputed payment",
     "retention_policy": "by a retention policy of your Stripe account",

@@ -101,7 +101,7 @@ def test_an_owner_is_told_saved_only_once_it_is_and_when_it_will_be_decided(diar
     diary.changes(status="canceled")
     story = said(member.get(f"/sessions/{visit}"))
     assert "Stripe: the subscription is over" in story
-    assert "in Stripe's portal, in its dashboard or by the API: Stripe does not say which" in story
+    assert "n Stripe’s portal, in its dashboard or by the API: Stripe does not say which" in story
 
 
 def test_raw_rows_come_as_csv_in_which_nothing_runs(diary: Diary, whole: Flask) -> None:
