@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, exists, func, literal_column, select
+from sqlalchemy import Boolean, ColumnElement, and_, case, exists, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -31,7 +31,7 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from flow_pages import links, spoken, versions, wording
 from flow_pages.document import Flow
-from webhooks import catalogue, mapping
+from webhooks import catalogue, enrichment, mapping
 from webhooks.catalogue import Subject
 
 log = structlog.get_logger()
@@ -133,6 +133,7 @@ def load(session: Session, session_id: str) -> Visit | None:
     columns = "name", FieldMapping.name, "type", FieldMapping.type, "source", FieldMapping.source, "fallback", FieldMapping.fallback
     mapped = select(func.jsonb_agg(func.jsonb_build_object(*columns))).where(FieldMapping.workspace_id == FlowSession.workspace_id)
     is_first = FlowSession.variables == {}
+    unread = literal_column(enrichment.unread(connections="connections", subscription="sessions.subscription"), Boolean())
     # Names of columns in this statement, and of nothing else.
     beside: ColumnElement[Json] = literal_column(
         catalogue.beside(
@@ -140,7 +141,7 @@ def load(session: Session, session_id: str) -> Visit | None:
         ),
         JSONB(),
     )
-    doubtful = exists().where(Work.kind == "refetch", Work.row_id == refetch, Work.gave_up_at.is_(None))
+    asked = exists().where(Work.kind == "refetch", Work.row_id == refetch, Work.gave_up_at.is_(None))
     found = session.execute(
         select(
             FlowSession,
@@ -156,7 +157,7 @@ def load(session: Session, session_id: str) -> Visit | None:
             Choice,
             settings.scalar_subquery().label("settings"),
             answers.scalar_subquery().label("answers"),
-            doubtful.label("is_doubtful"),
+            or_(asked, case((is_first, unread), else_=False)).label("is_doubtful"),
         )
         .join(Workspace, Workspace.id == FlowSession.workspace_id)
         .join(FlowVersion, FlowVersion.id == FlowSession.flow_version_id)

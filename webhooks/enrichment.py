@@ -25,24 +25,36 @@ T = TypeVar("T")
 
 BUDGET_SECONDS = 2.0
 _THREADS = 8
-# In doubt: it is to be read again, or there is news of it that has been kept and not yet understood.
-_LOADED = text(
+# News of a subscription that has been kept and is not yet understood.
+_UNREAD = """exists(
+  select 1 from (
+    select e.raw from webhook_pending q join webhook_events e on e.id = q.event_id
+    where q.lane_id = {connections}.account || '/' || {connections}.mode order by q.position limit 100
+  ) waiting where position(convert_to({subscription}, 'UTF8') in waiting.raw) > 0
+)"""
+
+
+def unread(*, connections: str, subscription: str) -> str:
+    """SQL of a condition: whether the mirror's copy of a subscription is from before its last known event. Takes the name of the table
+    of connections or its alias, and that of a column or parameter; no user's text.
     """
+    return _UNREAD.format(connections=connections, subscription=subscription)
+
+
+# In doubt: it is to be read again, or there is unread news of it.
+_LOADED = text(
+    f"""
 select s.raw as subscription, s.as_of as as_of, s.is_deleted as is_gone, c.raw as customer, p.name as product_name,
   n.account as account, n.state as state,
-  exists(select 1 from work w where w.kind = 'refetch' and w.row_id = :refetch) or exists(
-    select 1 from (
-      select e.raw from webhook_pending q join webhook_events e on e.id = q.event_id
-      where q.lane_id = n.account || '/' || n.mode order by q.position limit 100
-    ) waiting where position(convert_to(:subscription, 'UTF8') in waiting.raw) > 0
-  ) as is_doubtful
+  exists(select 1 from work w where w.kind = 'refetch' and w.row_id = :refetch)
+    or {unread(connections="n", subscription="cast(:subscription as text)")} as is_doubtful
 from connections n
 left join subscriptions s on s.connection_id = n.id and s.id = :subscription
 left join customers c on c.connection_id = n.id and c.id = :customer and not c.is_deleted
 left join prices r on r.connection_id = n.id and r.id = s.price
-left join products p on p.connection_id = n.id and p.id = coalesce(r.product, s.raw #>> '{items,data,0,price,product}')
+left join products p on p.connection_id = n.id and p.id = coalesce(r.product, s.raw #>> '{{items,data,0,price,product}}')
 where n.id = :connection
-"""
+"""  # noqa: S608  names only
 )
 
 

@@ -14,11 +14,12 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from jobs import field_survey, purchases, queues, work
 from sandbox.stripe import customers as seeded
+from sandbox.stripe import subscriptions, worlds
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import handed_over
-from webhooks import catalogue, mapping, projections
+from webhooks import catalogue, events, mapping, projections, store
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def test_any_number_of_subscribers_is_loaded_in_one_query(rt: Runtime, stage: ma
     foreign, unknown, none = found[len(pairs) :]
     assert (foreign.subscription, unknown.subscription, none.subscription) == (None, None, None)
     assert none.customer is not None
+    assert (foreign.price, foreign.product, foreign.invoice, foreign.discounts) == (None, None, None, ())
 
 
 def test_each_seeded_shape_has_its_fields(rt: Runtime, stage: make.Stage) -> None:
@@ -220,6 +222,29 @@ def test_first_purchases_are_asked_of_stripe_once_each_where_a_variable_wants_th
     assert catalogue.fields(subject, rt.now())[purchases.FIELD] == found[customer]
 
 
+def test_a_first_purchase_is_looked_for_to_the_end_of_the_list_and_nothing_for_nothing_counts(
+    rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    forget(rt, stage)
+    mapped(rt, stage, ("since", "date", purchases.FIELD, None))
+    world, customer = local.world(stage.account, False), stage.shapes["monthly"][0]
+    paid = [one for one in world.all("invoice", customer=customer) if one["status"] == "paid" and one["amount_paid"]]
+    model = min(paid, key=lambda one: one["created"])
+    table = world.table("invoice")
+    present = dict(table)
+    table.clear()  # its lists go by the order in which things were made
+    for days in range(130, 0, -1):
+        older = worlds.clone(model)
+        at = model["created"] - days * 86_400
+        older |= {"id": worlds.new_id("invoice"), "created": at, "amount_paid": 0 if days == 130 else 500}
+        older["status_transitions"]["paid_at"] = at
+        world.put(older)
+    table.update(present)
+    handed_over(customers.app(rt), stage, "monthly").look()
+    work.drain(rt, queues.UPKEEP)
+    assert asked(rt, stage) == {customer: datetime.fromtimestamp(model["created"] - 129 * 86_400, UTC)}
+
+
 def test_what_the_mirror_proves_is_not_asked(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     mapped(rt, stage, ("since", "date", purchases.FIELD, None))
     with rt.transaction(stage.workspace_id) as session:
@@ -290,6 +315,24 @@ def test_the_first_page_takes_four_queries_with_mappings_and_a_hand_off_s_own_pr
         "value": stage.shapes["monthly"][0],
         "raw": stage.shapes["monthly"][0],
     }
+
+
+def test_news_that_is_kept_and_not_yet_understood_makes_the_first_page_ask_stripe(
+    rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    browser = handed_over(customers.app(rt), stage, "monthly")
+    hand = Context(local=local, world=local.world(stage.account, False), source="dashboard")
+    subscriptions.update(hand, stage.shapes["monthly"][1], {"cancel_at_period_end": True})
+    with rt.transaction() as session:
+        told = json.dumps(list(hand.world.all("event"))[-1]).encode()
+        store.keep(session, [events.envelope(told)], rt.now())
+    begin = len(local.requests)
+    assert "set to end on" in browser.look().page
+    assert len(local.requests) > begin
+    assert variables(rt)["renewal_date"]["reason"] == "Stripe has none for this subscription"
+    asked = len(local.requests)
+    browser.look()
+    assert len(local.requests) == asked, "once a session"
 
 
 def test_with_enrichment_off_everybody_gets_the_control_flow_and_fallbacks_and_is_still_canceled_by_us(

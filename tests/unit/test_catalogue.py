@@ -287,7 +287,9 @@ def test_a_path_leads_back_to_its_keys(keys: list[str]) -> None:
 
 
 def test_another_customer_s_subscription_and_what_is_no_subscription_are_as_if_there_were_none() -> None:
-    assert subject({**NEW, "customer": "cus_other"}, CUSTOMER).subscription is None
+    price = {"price": {"raw": _PRICE, "as_of": THEN}}
+    foreign = subject({**NEW, "customer": "cus_other"}, CUSTOMER, beside=price)
+    assert (foreign.subscription, foreign.price, foreign.product) == (None, None, None)
     assert subject({"id": 3}, CUSTOMER).subscription is None
     empty = catalogue.fields(subject(), NOW)
     assert empty == {"subscription.customer.id": "cus_abcdefghijk"}

@@ -141,7 +141,8 @@ def subject(
     if person is not None and person.is_deleted:
         person = None
     if theirs is not None and theirs.customer != customer_id:
-        theirs = None
+        # Nothing of another's, nor of what lies around it.
+        theirs, known = None, {name: part for name, part in known.items() if name in ("paid", "oldest", "first", "read_in")}
     moments = {name: at for name, at in as_of.items() if at is not None}
     price = _part(known, "price", objects.read_price, moments)
     products = {
