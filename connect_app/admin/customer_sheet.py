@@ -13,7 +13,7 @@ _AT_ONCE = 200
 _OURS = ("customer", "subscription", "name", "email", "status")
 
 
-def text(
+def pieces(
     rt: Runtime, workspace_id: str, connection_id: str | None, *, search: str = "", rule: audiences.Rule | None = None
 ) -> Iterator[str]:
     """The file in pieces: of the customers that `search` finds and `rule` means, as the list shows them, all pages of it.

@@ -40,7 +40,7 @@ def customers_csv() -> Response:
         rule = _rule(audiences.listing(session, at.workspace_id), chosen)
         details = {"mode": str(at.mode), "search": search, "audience": chosen if rule is not None else ""}
         audit.record(session, at.workspace_id, actor=at.member.actor, verb="customers.exported", at=rt.now(), details=details)
-    lines = customer_sheet.text(rt, at.workspace_id, at.connection_id, search=search, rule=rule)
+    lines = customer_sheet.pieces(rt, at.workspace_id, at.connection_id, search=search, rule=rule)
     name = f"customers-{at.mode}-{rt.now():%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(stream_with_context(lines), content_type="text/csv; charset=utf-8", headers=headers)
