@@ -73,6 +73,11 @@ class Committer:
         if not delivery.settled.acquire(timeout=self._patience) or not delivery.is_kept:
             raise NotKept("the database did not take it")
 
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait for their commit."""
+        return self._waiting
+
     def close(self) -> None:
         """Settle what waits, and end the thread and its connection; the next delivery starts another."""
         with self._lock:
@@ -144,8 +149,11 @@ class Committer:
         if self._connection is not None:
             try:
                 return store.write(self._connection, envelopes, self._rt.now())
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except psycopg.Error:
+                is_broken = self._connection.closed
                 self._let_go()
+                if not is_broken:
+                    raise
         self._connection = db.outside_transactions(self._rt.engine)
         try:
             return store.write(self._connection, envelopes, self._rt.now())
