@@ -65,23 +65,28 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one burst of load came to: answers, errors (anything but 2xx), seconds, and milliseconds an answer took."""
+    """What one burst of load came to: answers, errors (anything but 2xx), seconds, and milliseconds an answer took.
+
+    `ended_at` is when it was over, in Unix seconds; 0 for the medians of several.
+    """
 
     answered: int
     errors: int
     seconds: float
     p50: float
     p99: float
+    ended_at: float = 0.0
 
     @property
     def rate(self) -> float:
         return self.answered / self.seconds
 
     @classmethod
-    def of(cls, milliseconds: Sequence[float], errors: int, seconds: float) -> "Run":
+    def of(cls, milliseconds: Sequence[float], errors: int, seconds: float, ended_at: float = 0.0) -> "Run":
         """A run whose answers took this long each; raises ValueError when nothing was answered."""
         ordered = sorted(milliseconds)
-        return cls(answered=len(ordered), errors=errors, seconds=seconds, p50=percentile(ordered, 50), p99=percentile(ordered, 99))
+        p50, p99 = percentile(ordered, 50), percentile(ordered, 99)
+        return cls(answered=len(ordered), errors=errors, seconds=seconds, p50=p50, p99=p99, ended_at=ended_at)
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

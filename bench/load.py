@@ -102,7 +102,8 @@ def fire(port: int, make: Callable[[], bytes], *, connections: int, seconds: flo
     for line in list(lines.values()):
         drop(line)
     poll.close()
-    return figures.Run.of(took, errors, min(time.perf_counter(), until) - begun)
+    late = time.perf_counter() - until
+    return figures.Run.of(took, errors, seconds + min(0.0, late), time.time() - max(0.0, late))
 
 
 def _is_whole(answer: bytearray) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -182,11 +183,14 @@ def server() -> Iterator[tuple[int, type[_Server]]]:
 def test_the_load_generator_counts_every_answer_once_and_goes_on_where_the_server_hangs_up(server: tuple[int, type[_Server]]) -> None:
     port, kind = server
     make = load.post(events.Maker(subscriptions=10, accounts=[]), "/hook")
+    begun = time.time()
     run = load.fire(port, make, connections=4, seconds=0.5)
     assert run.errors == 0
     # What was under way when time was up is answered and not counted.
     assert kind.seen - 4 <= run.answered <= kind.seen
     assert 0 < run.p50 <= run.p99
+    assert run.seconds == pytest.approx(0.5)
+    assert begun + 0.5 <= run.ended_at <= time.time()
 
 
 def test_an_answer_that_is_no_success_is_an_error_and_no_answer(server: tuple[int, type[_Server]]) -> None:
