@@ -1,6 +1,7 @@
 """Reconciliation: Stripe's own list of events, gone through every hour for what no webhook brought."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,8 +24,10 @@ log = structlog.get_logger()
 
 # Younger than this, an event may still be on its way.
 ON_ITS_WAY = timedelta(minutes=15)
-# Read again before the last time, so that what was on its way then is judged now, and what appeared in the list a little late is not lost.
+# What is younger than this is looked at and then looked at again: it may be on its way, or not in Stripe's list yet.
 OVERLAP = ON_ITS_WAY + timedelta(minutes=5)
+# Gone through at a time, oldest first, so that a long silence is caught up with piece by piece; a quarter of it where that was too much.
+SLICE = timedelta(hours=6)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,10 +40,14 @@ class _Tally:
     oldest: datetime | None = None
 
 
+class _TooLong(Exception):
+    """The turn's time is over in the middle of a stretch."""
+
+
 def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
     """Go through the events of the connection `claim.row_id` since the last time; what we lack of them is read from Stripe again.
 
-    The time up to which all is known moves only when every page was gone through: a turn that is cut off is repeated.
+    The time up to which all is known moves only when every page before it was gone through: a stretch that is cut off is repeated.
     """
     with rt.transaction(claim.tenant) as session:
         connection = connections.by_id(session, claim.row_id)
@@ -49,11 +56,17 @@ def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
         return work.Done()
     if rt.now() - connection.reconciled_at > EVENTS_REACH:
         return _read_everything(rt, claim, connection)
-    tally = _Tally()
+    until, gone_through = time.monotonic() + rt.settings.holdfast_lease_seconds / 3, 0
     try:
-        for as_of, page in _pages(rt, connection, connection.reconciled_at - OVERLAP):
-            tally.until = tally.until or as_of
-            _take(rt, claim, connection, page, as_of, tally)
+        while _slice(rt, claim, connection, until):
+            gone_through += 1
+    except _TooLong:
+        if not gone_through:
+            return work.Again(problem="too many events for one turn", after=timedelta(0))
+        # Asking anew, rather than trying again: this was progress.
+        with rt.transaction(claim.tenant) as session:
+            claim.fence(session)
+            queues.enqueue(session, "reconcile", connection.id, connection.workspace_id, due_at=rt.now())
     except AccessLost as loss:
         # Whoever has cut us off is found out, and told, by the check.
         _ask_for_check(rt, claim, connection)
@@ -62,22 +75,43 @@ def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
         return work.Again(problem=str(failure))
     except (Missing, Refused) as refusal:
         return work.GiveUp(problem=str(refusal))
-    with rt.transaction(claim.tenant) as session:
-        if tally.until is not None:
-            connections.reconciled(session, connection.id, until=tally.until)
-        _judge(rt, session, connection, tally)
-        claim.fence(session)
-    log.info("reconciled", connection=connection.id, due=tally.due, missed=tally.missed)
     return work.Done()
 
 
-def _pages(rt: Runtime, connection: Connection, since: datetime) -> Iterator[tuple[datetime, Sequence[objects.Event]]]:
+def _slice(rt: Runtime, claim: work.Claim, connection: Connection, until: float) -> bool:
+    """Go through the next stretch of the list and move the time behind it; whether more is to come. Raises _TooLong after `until`."""
+    with rt.transaction(claim.tenant) as session:
+        now = connections.by_id(session, connection.id)
+    if now is None or now.state != "connected" or now.reconciled_at is None:
+        return False
+    since, tally = now.reconciled_at, _Tally()
+    size = SLICE / 4 ** min(claim.attempts - 1, 8)
+    # The last stretch is open at its end.
+    end = since + size if rt.now() - since > size + OVERLAP else None
+    for as_of, page in _pages(rt, connection, since, end):
+        if time.monotonic() > until:
+            raise _TooLong
+        tally.until = tally.until or as_of
+        _take(rt, claim, connection, page, as_of, tally)
+    settled = end or (tally.until or since) - OVERLAP
+    with rt.transaction(claim.tenant) as session:
+        connections.reconciled(session, connection.id, until=max(since, settled))
+        if end is None:
+            _judge(rt, session, connection, tally)
+        claim.fence(session)
+    log.info("reconciled", connection=connection.id, due=tally.due, missed=tally.missed, is_last=end is None)
+    return end is not None
+
+
+def _pages(
+    rt: Runtime, connection: Connection, since: datetime, end: datetime | None
+) -> Iterator[tuple[datetime, Sequence[objects.Event]]]:
     account = rt.stripe(connection.mode).account(connection.account)
     for start in range(0, len(REQUIRED_EVENTS), EVENT_TYPES_PER_CALL):
         types, after = REQUIRED_EVENTS[start : start + EVENT_TYPES_PER_CALL], None
         while True:
             budget.wait(rt, connection.account, connection.mode)
-            read = account.events(types=types, created_gte=since, after=after)
+            read = account.events(types=types, created_gte=since, created_lt=end, after=after)
             yield read.as_of, read.value.items
             if not read.value.has_more or read.value.last_id is None:
                 break

@@ -138,14 +138,14 @@ class AccountGateway:
         return self._list("billing_portal/configurations", read, after, limit, active=True)
 
     def events(
-        self, *, types: Iterable[str], created_gte: datetime, after: str | None = None, limit: int = 100
+        self, *, types: Iterable[str], created_gte: datetime, created_lt: datetime | None = None, after: str | None = None, limit: int = 100
     ) -> Read[Page[objects.Event]]:
         """The last 30 days' news of at most EVENT_TYPES_PER_CALL types, newest first. Take ids only: each is rendered in an old version."""
         wanted = list(types)
         if not 0 < len(wanted) <= EVENT_TYPES_PER_CALL:
             raise ValueError(f"between one and {EVENT_TYPES_PER_CALL} event types, not {len(wanted)}")
-        since = {"gte": int(created_gte.timestamp())}
-        return self._list("events", objects.read_event, after, limit, types=wanted, created=since)
+        created = {"gte": int(created_gte.timestamp())} | ({} if created_lt is None else {"lt": int(created_lt.timestamp())})
+        return self._list("events", objects.read_event, after, limit, types=wanted, created=created)
 
     # Changes.
 
