@@ -1,10 +1,13 @@
 """`python -m bench [--quick]`: install the peers, measure everything in one run, print the ratios, write bench/results.md and .json."""
 
 import argparse
+import logging
 import sys
 import time
 import traceback
 from collections.abc import Callable
+
+import structlog
 
 from bench import figures, ours, plan, report, servers
 from bench.peers import packages, running
@@ -19,6 +22,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="shorter runs, under five minutes")
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="only these parts, printed and not written down")
     asked = parser.parse_args(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # every request in this process has a line
     size = plan.QUICK if asked.quick else plan.WHOLE
     begun = time.monotonic()
     missing: dict[str, str] = {}
