@@ -329,19 +329,19 @@ def test_with_redis_away_events_are_kept_all_the_same(rt: Runtime) -> None:
 
 
 def test_a_delivery_waits_only_so_long_for_its_commit(rt: Runtime) -> None:
-    committer = Committer(rt, patience=0.3)
+    committer = Committer(rt, patience=2)
     envelope = Envelope(id="evt_1", account="acct_1", livemode=False, type="x", api_version="", created_at=rt.now(), raw=b"{}")
     with rt.transaction() as session:
         session.execute(text("lock table webhook_events in access exclusive mode"))
         began = time.monotonic()
         with pytest.raises(NotKept):
             committer.keep(envelope)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
         # Nobody waits again for a database that has not answered one already.
         began = time.monotonic()
         with pytest.raises(NotKept):
             committer.keep(dataclasses.replace(envelope, id="evt_2"))
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1
     until = time.monotonic() + 10
     while True:
         try:
