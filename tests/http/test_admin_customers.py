@@ -143,7 +143,7 @@ def test_a_subscriptions_id_finds_its_customer(stage: make.Stage, analyst: Membe
 
 
 def test_leafing_through_shows_everybody_once(rt: Runtime, stage: make.Stage, analyst: Member) -> None:
-    enrol(rt, stage, [{"id": f"cus_p{n:03}", "email": f"same{n % 3}@x.example", "name": f"Same {n % 2}"} for n in range(130)])
+    enrol(rt, stage, [{"id": f"cus_p_{n:03}", "email": f"same{n % 3}@x.example", "name": f"Same {n % 2}"} for n in range(130)])
     for query, total in (("", None), ("?q=same", 130)):
         seen: list[str] = []
         page = analyst.get(f"/customers{query}")
@@ -155,7 +155,7 @@ def test_leafing_through_shows_everybody_once(rt: Runtime, stage: make.Stage, an
             page = analyst.get("/customers" + following[1].replace("&amp;", "&"))
         assert len(seen) == len(set(seen))
         assert total is None or len(seen) == total
-        assert {id for id in seen if id.startswith("cus_p")} == {f"cus_p{n:03}" for n in range(130)}
+        assert {id for id in seen if id.startswith("cus_p_")} == {f"cus_p_{n:03}" for n in range(130)}
 
 
 def test_a_made_up_place_in_the_list_is_no_error(analyst: Member) -> None:
@@ -181,9 +181,9 @@ def test_an_audience_narrows_the_list_and_the_sheet(rt: Runtime, stage: make.Sta
         session.add(
             Audience(id="aud_1", workspace_id=stage.workspace_id, name="Trial", rule=rule, created_at=rt.now(), changed_at=rt.now())
         )
-    enrol(rt, stage, [{"id": f"cus_p{n:03}", "email": None, "name": "P"} for n in range(450)])
-    subscribe(rt, stage, "trialing", [(f"cus_p{n:03}", f"sub_p{n:03}") for n in range(0, 450, 7)])
-    trials = {f"cus_p{n:03}" for n in range(0, 450, 7)} | {stage.shapes["trialing"][0]}
+    enrol(rt, stage, [{"id": f"cus_p_{n:03}", "email": None, "name": "P"} for n in range(450)])
+    subscribe(rt, stage, "trialing", [(f"cus_p_{n:03}", f"sub_p{n:03}") for n in range(0, 450, 7)])
+    trials = {f"cus_p_{n:03}" for n in range(0, 450, 7)} | {stage.shapes["trialing"][0]}
     page = analyst.get("/customers?audience=aud_1")
     first = listed(page)
     assert len(first) == 50
