@@ -19,7 +19,8 @@ _OURS = ("granian", "gunicorn", "Flask", "SQLAlchemy", "psycopg", "rq", "stripe"
 _FAIR = """\
 - **dj-stripe**: its own view, its settings' defaults, signature verified, gunicorn with 2 processes, connections kept open. What it
   reads from Stripe while it processes is answered at once by a stub on the same machine. Events are of 100 subscriptions over and over,
-  so that on a machine with time to spare all are known to it before the first counted run. *Stores* leaves processing out by the callback that dj-stripe offers for that.
+  so that on a machine with time to spare all are known to it before the first counted run.
+  *Stores* leaves processing out by the callback that dj-stripe offers for that.
 - **stripe-sync-engine**: `processWebhook` behind Node's own HTTP server, one process, ten connections, no reads of Stripe, 500
   subscriptions over and over: its best case.
 - **Flask and RQ**: `stripe.Webhook.construct_event`, one job for each event, gunicorn with 4 processes. Its backlog is worked off by
