@@ -180,7 +180,7 @@ def test_a_form_sets_its_own_fields_and_no_others(rt: Runtime, stage: make.Stage
         "role": "owner", "name": "x", "slug": "y",
     }  # fmt: skip
     before = decided(rt, stage)
-    owner.post("/settings", stripe_sign_in="y", **more)
+    owner.post("/settings", enrichment="y", attribution="y", save_interval_days="30", stripe_sign_in="y", **more)
     owner.post("/settings/offer", coupon="", **COPY, **more)
     assert decided(rt, stage) == before
     owner.post("/settings/site", **{**more, "allowed_origins": customers.ORIGIN, "plain_cancel_only": "y"})
