@@ -14,7 +14,7 @@ from jobs import alerts, queues
 from jobs.backfill import stages
 from webhooks import store
 
-# Every hour, and some time for the turn itself.
+# Every hour, not quite up to the present, and some time for the turn itself.
 _RECONCILED_WITHIN = timedelta(hours=2)
 
 
