@@ -121,6 +121,7 @@ class Verdict:
     """What is left when the dust has settled. Each list is empty where all is well."""
 
     seed: int
+    events: int
     lost: list[str] = field(default_factory=list)
     wrongly_answered: list[str] = field(default_factory=list)
     wrongly_ended: list[str] = field(default_factory=list)
@@ -135,7 +136,8 @@ class Verdict:
         return not (self.lost or self.wrongly_answered or self.wrongly_ended or self.unsettled or self.before_repair or self.after_repair)
 
     def __str__(self) -> str:
-        lines = [f"storm of seed {self.seed}; to see it again: make storm SEED={self.seed} SEEDS=1", f"  {self.numbers}"]
+        again = f"make storm SEED={self.seed} SEEDS=1 EVENTS={self.events}"
+        lines = [f"storm of seed {self.seed}; its like again: {again}", f"  {self.numbers}"]
         for name in ("lost", "wrongly_answered", "wrongly_ended", "unsettled", "before_repair", "after_repair"):
             found = getattr(self, name)
             if found:
@@ -149,7 +151,7 @@ class Storm:
     def __init__(self, place: Ground, seed: int, scale: Scale) -> None:
         self.place, self.seed, self.scale = place, seed, scale
         self.chance = random.Random(seed)
-        self.verdict = Verdict(seed=seed)
+        self.verdict = Verdict(seed=seed, events=scale.events)
         self.local = place.server.local
         self.homes: dict[tuple[str, bool], Home] = {}
         self.known: list[Business] = []
@@ -213,6 +215,8 @@ class Storm:
         """Stripe's list of events is gone through, as every hour."""
         rt, self.is_repairing = self.place.rt, True
         if not any(worker.queue == queues.UPKEEP for worker in self.place.crew.workers):
+            # Nobody is killed any more, and a reconciliation's turn is a third of the lease.
+            self.place.crew.environ["HOLDFAST_LEASE_SECONDS"] = "30"
             self.place.crew.start(queues.UPKEEP, restart=False)
         for home in self.homes.values():
             with rt.transaction(home.workspace_id) as session:
