@@ -1,5 +1,7 @@
 """The first look at a session: which flow and which values it keeps, from the mirror, else by one live read with a small budget."""
 
+from dataclasses import replace
+
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from flow_pages import sessions, spoken, visits
@@ -49,7 +51,10 @@ def take(rt: Runtime, token: str) -> Visit:
         )
     if again is None:
         row.variables = variables
-        again = visit
+        return visit
+    if is_asked and subject.subscription is not None:
+        # Read in the very second of other news, it may not be in the mirror yet; what was just seen is what is shown.
+        return replace(again, subscription=subject.subscription)
     return again
 
 

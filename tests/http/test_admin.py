@@ -239,7 +239,7 @@ def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Run
     assert len(asked) == 3
     assert [f"Stripe request {request_id}" in told for request_id in asked] == [True] * 3
     assert f"https://dashboard.stripe.com/test/subscriptions/{stage.shapes['monthly'][1]}" in page
-    assert "first_name Maya Stripe, customer.name" in told
+    assert "first_name Maya Computed, first_name As of" in told
     assert "customer_id " + stage.shapes["monthly"][0] + " Your hand-off" in told
 
 

@@ -54,7 +54,8 @@ def test_what_is_there_from_the_start_is_listed_and_the_two_ids_are_fixed(owner:
     assert page.count("Fixed") == 2
 
 
-def test_a_field_is_previewed_on_real_subscribers_before_it_is_saved(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+def test_a_field_is_previewed_on_real_subscribers_before_it_is_saved(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    app.test_client().post("/api/embed/cancel", json=bundle(stage, *stage.shapes["monthly"]))
     answer = owner.post("/settings/fields/new", **FIELD, do="preview")
     page = said(answer.get_data(as_text=True))
     assert answer.status_code == 200
@@ -137,7 +138,8 @@ def test_two_fields_cannot_have_one_name(rt: Runtime, stage: make.Stage, owner: 
     assert [row.source for row in kept(rt, stage)] == ["customer.metadata.seats"]
 
 
-def test_a_field_is_changed_but_for_its_name(rt: Runtime, stage: make.Stage, owner: Member) -> None:
+def test_a_field_is_changed_but_for_its_name(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+    app.test_client().post("/api/embed/cancel", json=bundle(stage, *stage.shapes["monthly"]))
     owner.post("/settings/fields/new", **FIELD, do="save")
     [row] = kept(rt, stage)
     page = said(owner.get(f"/settings/fields/{row.id}"))

@@ -324,8 +324,10 @@ def test_news_that_is_kept_and_not_yet_understood_makes_the_first_page_ask_strip
     hand = Context(local=local, world=local.world(stage.account, False), source="dashboard")
     subscriptions.update(hand, stage.shapes["monthly"][1], {"cancel_at_period_end": True})
     with rt.transaction() as session:
-        told = json.dumps(list(hand.world.all("event"))[-1]).encode()
-        store.keep(session, [events.envelope(told)], rt.now())
+        [told] = [
+            event for event in hand.world.all("event") if event["data"].get("previous_attributes", {}).get("cancel_at_period_end") is False
+        ]
+        store.keep(session, [events.envelope(json.dumps(told).encode())], rt.now())
     begin = len(local.requests)
     assert "set to end on" in browser.look().page
     assert len(local.requests) > begin

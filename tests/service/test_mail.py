@@ -272,7 +272,7 @@ def test_after_twenty_seconds_unsettled_a_promise_is_made_and_kept_when_it_settl
     stage.work(action.id, "action_promise")
     assert stage.letters() == []
     stage.run(action)
-    assert stage.facts(action) == ["action.queued", "promise.made", "action.applied", "action.verified"]
+    assert stage.facts(action) == ["action.queued", "promise.made", "action.applied", "action.verified", "outcome.changed"]
     assert [letter.topic for letter in stage.letters()] == [f"action/{action.id}/settled"]
 
 

@@ -1,5 +1,7 @@
 """A transaction sees one tenant, leaves nothing half done, and rings only after its commit."""
 
+import multiprocessing
+
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
@@ -80,6 +82,25 @@ def test_a_role_that_row_level_security_does_not_bind_is_refused(rt: Runtime) ->
             type(rt).check_role(_with_engine(rt, engine))
     finally:
         engine.dispose()
+
+
+def test_a_forked_process_has_connections_of_its_own(rt: Runtime) -> None:
+    forked = multiprocessing.get_context("fork")
+
+    def server_session() -> int:
+        with rt.transaction() as session:
+            return int(session.execute(text("select pg_backend_pid()")).scalar_one())
+
+    ours = server_session()
+    theirs = forked.SimpleQueue()
+    children = [forked.Process(target=lambda: theirs.put(server_session())) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(30)
+    assert [child.exitcode for child in children] == [0, 0]
+    assert len({ours, theirs.get(), theirs.get()}) == 3
+    assert server_session() == ours  # the children have not closed it under us
 
 
 def _with_engine(rt: Runtime, engine: object) -> Runtime:
