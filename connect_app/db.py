@@ -1,5 +1,7 @@
 """The one place that opens, tenants, commits and rolls back a transaction, and rings what waits for the commit."""
 
+import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +27,11 @@ _OPTIONS = " ".join(
 
 
 def engine(url: str, pool_size: int = 5) -> Engine:
-    """A pool on `url`: UTC, with limits on statements, locks and idle transactions, so that nothing waits without end."""
-    return create_engine(
+    """A pool on `url`: UTC, with limits on statements, locks and idle transactions, so that nothing waits without end.
+
+    A process forked later has connections of its own, whatever its parent had open.
+    """
+    made = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -34,6 +39,20 @@ def engine(url: str, pool_size: int = 5) -> Engine:
         pool_pre_ping=True,
         connect_args={"options": _OPTIONS, "connect_timeout": 5},
     )
+    _engines.add(made)
+    return made
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """Two processes on one connection would read each other's answers, in each other's tenant; only the parent may close its own."""
+    for each in list(_engines):
+        each.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def sessions(engine: Engine, redis: Redis) -> sessionmaker[Session]:

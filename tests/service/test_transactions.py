@@ -93,7 +93,7 @@ def test_a_forked_process_has_connections_of_its_own(rt: Runtime) -> None:
 
     ours = server_session()
     theirs = forked.SimpleQueue()
-    children = [forked.Process(target=lambda: theirs.put(server_session())) for _ in range(2)]
+    children = [forked.Process(target=lambda: theirs.put(server_session()), daemon=True) for _ in range(2)]
     for child in children:
         child.start()
     for child in children:
