@@ -85,7 +85,7 @@ def test_a_database_that_has_frozen_is_told_within_seconds(rt: Runtime, postgres
             for _ in range(2):
                 began = time.monotonic()
                 answer = web.test_client().get("/readyz")
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 8
                 assert answer.status_code == 503
                 assert answer.json["reasons"] == ["database: does not answer within 3 seconds"]
         finally:

@@ -507,7 +507,7 @@ class TestPoison:
             _until(lambda: _is_waiting(rt))
             began = time.monotonic()
             keep(rt, others)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 4
         draining.join()
         assert states(rt)[second["id"]] == "done"
         drain(rt)
