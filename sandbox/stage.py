@@ -237,14 +237,16 @@ class Letters:
 
 
 def free_ports() -> Ports:
-    """Three ports that nobody listens on at this moment, for tests."""
-    probes = [socket.socket() for _ in range(3)]
-    for probe in probes:
-        probe.bind((HOST, 0))
-    web, stripe, shop = (probe.getsockname()[1] for probe in probes)
-    for probe in probes:
-        probe.close()
-    return Ports(web=web, stripe=stripe, shop=shop)
+    """Three ports in a row that nobody listens on, for tests: below those that a system gives to whoever asks for any."""
+    while True:
+        web = 20_000 + 3 * secrets.randbelow(4_000)
+        with ExitStack() as probes:
+            try:
+                for port in range(web, web + 3):
+                    probes.enter_context(socket.socket()).bind((HOST, port))
+            except OSError:
+                continue
+        return Ports(web=web, stripe=web + 1, shop=web + 2)
 
 
 def temporary_folder() -> Path:

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ from typing import Any
 import requests
 from redis import Redis
 
-from sandbox import embedded
+from sandbox import embedded, stage
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.server import Server
 
@@ -50,9 +49,7 @@ def copy_tree(target: Path, edits: tuple[Edit, ...] = ()) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return stage.free_ports().web
 
 
 @dataclass(slots=True)
