@@ -151,11 +151,6 @@ def write(connection: "psycopg.Connection[Any]", envelopes: Sequence[Envelope], 
     return Kept(events=events, bells=tuple(bells))
 
 
-def lane_work(session: Session, account: str, mode: str, now: datetime) -> None:
-    """Ask for this account's lane to be drained."""
-    _ask(session, lane_id(account, mode == Mode.LIVE), now)
-
-
 def release_waiting(session: Session, account: str, mode: str, now: datetime) -> int:
     """The account has just been connected, in this transaction: what was kept for it before is now to be understood."""
     livemode = mode == Mode.LIVE
@@ -225,11 +220,6 @@ def failed(session: Session, account: str, livemode: bool, limit: int = 100) -> 
     """The events of an account that were put aside, newest first."""
     found = select(WebhookEvent).where(WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed")
     return session.execute(found.order_by(WebhookEvent.received_at.desc()).limit(limit)).scalars().all()
-
-
-def is_empty(session: Session, lane: str) -> bool:
-    """Whether the lane has nothing left to understand."""
-    return not session.execute(text("select exists(select 1 from webhook_pending where lane_id = :lane)"), {"lane": lane}).scalar_one()
 
 
 def _requeue(session: Session, lane: str, event_ids: Iterable[str], now: datetime) -> int:

@@ -60,14 +60,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """A session's page. `variables` are (name, value, where it came from)."""
+    """A session's page."""
 
     row: sessions.Row
     visit: FlowSession
     version: int
     entries: list[Entry]
     changes: list[Change]
-    variables: list[tuple[str, str, str]]
     outcome: Outcome | None
     worth: list[revenue.Line]
     door: str | None
@@ -97,7 +96,6 @@ def read(session: Session, workspace_id: str, session_id: str, now: datetime) ->
         version=version.number,
         entries=sorted(entries, key=lambda entry: entry.at),
         changes=[Change(action=action, verb=verb_of(action.verb), receipt=receipts.get(action.id)) for action in actions],
-        variables=[(name, str(told.get("value", "")), str(told.get("source", ""))) for name, told in sorted(visit.variables.items())],
         outcome=kept,
         worth=revenue.lines(kept),
         door=revenue.door(kept),

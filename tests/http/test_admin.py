@@ -27,18 +27,6 @@ NASTY = "<img src=x onerror=alert(1)>{{ 7*7 }}"
 
 
 @pytest.fixture
-def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
-    staged = make.workspace(rt, local, origins=(customers.ORIGIN,))
-    make.read_in(rt)
-    return staged
-
-
-@pytest.fixture
-def app(rt: Runtime) -> Flask:
-    return dashboard.app(rt)
-
-
-@pytest.fixture
 def owner(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
     return dashboard.member(app, rt, stage)
 

@@ -30,11 +30,6 @@ def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
 
 
 @pytest.fixture
-def app(rt: Runtime) -> Flask:
-    return dashboard.app(rt)
-
-
-@pytest.fixture
 def owner(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
     return dashboard.member(app, rt, stage)
 

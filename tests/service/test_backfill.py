@@ -4,6 +4,7 @@ import dataclasses
 import re
 import time
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,7 +14,7 @@ from connect_app import cli, connections
 from connect_app.models import Connection, Work
 from connect_app.runtime import Runtime
 from jobs import backfill, queues, work
-from jobs.backfill import lanes
+from jobs.backfill import lanes, leavings
 from sandbox.stripe import accounts, catalogue, customers
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
@@ -160,6 +161,25 @@ def test_a_customer_deleted_under_the_cursor_costs_one_second_of_the_list_and_no
     asked = [call["params"] for call in local.requests if call["path"] == "/v1/customers"]
     assert all("created" in params or params.get("starting_after") == deleted for params in asked), "the list was not begun anew"
     assert len(asked) < 12
+
+
+def test_what_no_list_of_the_read_in_named_is_asked_for_on_its_own_and_nothing_else(rt: Runtime, local: LocalStripe) -> None:
+    staged = make.workspace(rt, local)
+    make.read_in(rt)
+    everyone = [row["id"] for row in local.world(staged.account, False).all("customer")]
+    since = standing(rt, staged).connected_at
+    with rt.transaction(staged.workspace_id) as session:
+        # All the rest was brought by this read-in; one customer only by an earlier one.
+        for kind in ("products", "prices", "coupons", "customers", "subscriptions"):
+            session.execute(text(f"update {kind} set as_of = :later"), {"later": since + timedelta(seconds=5)})  # noqa: S608  our own tables
+        session.execute(text("update customers set as_of = :then where id = :id"), {"then": since - timedelta(days=40), "id": everyone[0]})
+        session.execute(text("delete from work"))
+        asked = queues.enqueue(session, "read_in", staged.connection_id, staged.workspace_id, due_at=rt.now())
+    claim = work.Claim(id=asked, kind="read_in", row_id=staged.connection_id, workspace_id=staged.workspace_id, attempts=1, asks=1, token=0)
+    assert leavings.read_again(rt, claim, standing(rt, staged), since) == 1
+    with rt.transaction() as session:
+        wanted = session.execute(select(Work.row_id).where(Work.kind == "refetch")).scalars().all()
+    assert wanted == [f"{staged.connection_id}/customer/{everyone[0]}"]
 
 
 def test_a_stripe_that_is_down_for_a_while_only_delays_it(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:

@@ -217,7 +217,7 @@ def test_what_is_nonsense_inside_is_kept_as_it_was_signed_and_put_aside_when_it_
     assert bytes(kept(rt)[0].raw) == raw
     for _ in range(store.ATTEMPTS):
         with rt.transaction() as session:
-            store.lane_work(session, place.account, place.mode, rt.now())
+            queues.enqueue(session, "drain", store.lane_id(place.account, False), None, due_at=rt.now())
         work.drain(rt, queues.EVENTS)
     assert kept(rt)[0].state == "failed"
 

@@ -43,10 +43,6 @@ class Price:
     metadata: Mapping[str, str]
     raw: Mapping[str, object] = field(repr=False, compare=False)
 
-    @property
-    def is_recurring(self) -> bool:
-        return self.interval is not None
-
     def amount(self, quantity: int) -> Money | None:
         """What this many cost per interval, before discounts and tax; None for metered and tiered prices: it depends on usage or tiers."""
         if self.unit_amount_decimal is None or self.usage_type == "metered" or self.billing_scheme == "tiered":
