@@ -29,6 +29,11 @@ def telling(facts: Iterable[SessionFact]) -> list[SessionFact]:
     return told
 
 
+def at(fact: SessionFact) -> datetime:
+    """Its place in the timeline. Stripe dates its news by the second: within it they follow what we did, and may come of it."""
+    return fact.at if fact.kind == "outcome.changed" else fact.at.replace(microsecond=999_999)
+
+
 def line(fact: SessionFact) -> Line:
     """One fact of KINDS in words."""
     data = fact.data

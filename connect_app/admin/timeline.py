@@ -141,7 +141,7 @@ def _fact(fact: SessionFact, flow: document.Flow, survey: Mapping[str, object]) 
         )
     if fact.kind in stripe_news.KINDS:
         icon, kind, title, told = stripe_news.line(fact)
-        return Entry(at=fact.at, icon=icon, kind=kind, title=title, details=told)
+        return Entry(at=stripe_news.at(fact), icon=icon, kind=kind, title=title, details=told)
     match fact.kind, data.get("step"):
         case "session.started", _:
             return Entry(at=fact.at, icon="user", kind="neutral", title="The customer opened the flow")

@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, select, update
 
-from connect_app import connections
+from connect_app import connections, facts
 from connect_app.admin import embedding
-from connect_app.models import Action, Attempt, Connection, Customer, FlowSession
+from connect_app.models import Action, Attempt, Connection, Customer, FlowSession, SessionFact
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
@@ -229,6 +229,19 @@ def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Run
     assert f"https://dashboard.stripe.com/test/subscriptions/{stage.shapes['monthly'][1]}" in page
     assert "first_name Maya Computed, first_name As of" in told
     assert "customer_id " + stage.shapes["monthly"][0] + " Your hand-off" in told
+
+
+def test_what_stripe_dates_by_the_second_stands_after_what_we_did_in_it(
+    app: Flask, rt: Runtime, stage: make.Stage, analyst: Member
+) -> None:
+    cancels(app, rt, stage)
+    visit = only_session(rt, stage)
+    with rt.transaction(stage.workspace_id) as session:
+        chosen = session.execute(select(SessionFact.at).where(SessionFact.kind == "choice.made")).scalar_one()
+        told = {"status": "active", "is_canceling": True}
+        facts.record(session, stage.workspace_id, visit.id, "stripe.changed", chosen.replace(microsecond=0), told)
+    page = said(analyst.get(f"/sessions/{visit.id}"))
+    assert page.index("Confirmed the cancellation") < page.index("Stripe: the subscription is set to end")
 
 
 def test_a_timeline_calls_each_step_by_its_name_and_names_the_key_even_where_no_write_was_answered(
