@@ -17,7 +17,7 @@ def record(
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     session.add(
         AuditEntry(
-            id=ids.new("aud"),
+            id=ids.new("log"),
             workspace_id=workspace_id,
             at=at,
             actor=actor,
