@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 _MOST_EVENTS = 500
 _MOST_BYTES = 8 << 20
+# The statement is planned once, as a rule while the tables are empty, and the plan for empty tables reads them whole: at ten thousand
+# kept events it took twice as long.
+_PLANNER = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off"
 
 
 class NotKept(Exception):
@@ -156,6 +159,7 @@ class Committer:
                     raise
         self._connection = db.outside_transactions(self._rt.engine)
         try:
+            self._connection.execute(_PLANNER)
             return store.write(self._connection, envelopes, self._rt.now())
         except BaseException:
             self._let_go()
