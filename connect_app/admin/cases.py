@@ -1,5 +1,6 @@
 """Headline numbers: cases, and not sessions, by one definition, with the revenue that was at stake, saved and lost."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,50 +9,39 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from connect_app import money, preferences
+from connect_app.admin import days
 from connect_app.models import Outcome
 from connect_app.models.base import Json
 from connect_app.money import Money
-from jobs import validation
+from jobs import counting, validation
 
-# A case is one customer's opened sessions for one subscription, each within the save interval of the one before. It is counted where its
-# first session was opened, and its outcome is that of the last session of which one is known.
-_CASES = """
-with seen as (
-  select s.id, s.customer, s.subscription, s.shown_at, coalesce(o.state, 'open') as state, o.revenue, o.interval_ends_at,
-    lag(s.shown_at) over mine as before
-  from sessions s left join outcomes o on o.session_id = s.id
-  where s.workspace_id = :workspace and s.mode = :mode and s.shown_at is not null
-  window mine as (partition by s.customer, s.subscription order by s.shown_at, s.id)
-), numbered as (
-  select *, count(*) filter (where before is null or shown_at - before > :interval)
-    over (partition by customer, subscription order by shown_at, id) as number
-  from seen
-), cases as (
-  select distinct on (customer, subscription, number) *,
-    min(shown_at) over (partition by customer, subscription, number) as begun_at
-  from numbered
-  order by customer, subscription, number, (state in ('open', 'unknown')), shown_at desc, id desc
+# What was counted of the days since, without what is marked; and the marked ones as they are now. One statement: whoever counts
+# meanwhile changes all of it at once.
+_SUMS = text(
+    f"""
+with wanted as (select distinct mode, customer, subscription from case_marks where workspace_id = :workspace and mode = :mode),
+{counting.NUMBERED}, edge as (
+  select * from case_sessions where workspace_id = :workspace and mode = :mode and begun_at >= :since and begun_at < :first_day_at
+), marked as (
+  select c.* from wanted join case_sessions c on c.workspace_id = :workspace and c.mode = wanted.mode and c.customer = wanted.customer
+    and c.subscription = wanted.subscription
+  where c.begun_at >= :since
+), lines as (
+  select what, key, number, amount, unknown from case_days
+  where workspace_id = :workspace and mode = :mode and what <> 'session' and day >= :first_day
+  union all
+  select what, key, number, amount, unknown from ({counting.LINES.format(rows="edge")}) line where what <> 'session'
+  union all
+  select what, key, -number, -amount, -unknown from ({counting.LINES.format(rows="marked")}) line where what <> 'session'
+  union all
+  select 'case', case_state, 1, 0, 0 from told_cases where begun_at >= :since
+  union all
+  select what, currency, case when amount is null then 0 else 1 end, coalesce(amount, 0), case when amount is null then 1 else 0 end
+  from told_cases cross join lateral ({counting.AMOUNTS}) worth where begun_at >= :since
 )
-"""
-_COUNTED = "select state, count(*) as cases from cases where cast(:since as timestamptz) is null or begun_at >= :since group by state"
-# Amounts by currency; what nobody could say is counted, and not guessed.
-_WORTH = """
-select currency, what, sum(amount) as amount, count(*) filter (where amount is null) as unknown from (
-  select 'saved' as what, revenue->'saved'->>'currency' as currency, cast(revenue->'saved'->>'amount' as bigint) as amount, begun_at
-  from cases where state = 'saved'
-  union all
-  select 'lost', revenue->'lost'->>'currency', cast(revenue->'lost'->>'amount' as bigint), begun_at
-  from cases where state in ('lost', 'canceled')
-  union all
-  select 'watched', revenue->'stake'->>'currency', cast(revenue->'stake'->>'amount' as bigint), begun_at
-  from cases where state in ('watch', 'paused')
-  union all
-  select 'paid', each.key, cast(each.value->>'paid' as bigint) - cast(each.value->>'refunded' as bigint)
-    - cast(each.value->>'disputed' as bigint), begun_at
-  from cases, jsonb_each(case when jsonb_typeof(revenue->'paid') = 'object' then revenue->'paid' else '{}' end) each
-  where state in ('saved', 'watch', 'paused')
-) amounts where currency is not null and (cast(:since as timestamptz) is null or begun_at >= :since) group by currency, what
-"""
+select what, key, sum(number) as number, sum(amount) as amount, sum(unknown) as unknown from lines group by what, key
+"""  # noqa: S608  constants of ours
+)
 _WATCHED = """
 select s.id, s.customer, c.name, c.email, o.how, o.state, o.interval_ends_at, o.revenue
 from outcomes o join sessions s on s.id = o.session_id
@@ -110,15 +100,23 @@ class Watched:
 
 def headline(session: Session, workspace_id: str, mode: str, *, since: datetime | None) -> Headline:
     """The cases that began since then."""
-    interval = timedelta(days=preferences.read(session, workspace_id).save_interval_days)
-    values = {"workspace": workspace_id, "mode": mode, "since": since, "interval": interval}
-    by_state = {row.state: row.cases for row in session.execute(text(_CASES + _COUNTED), values)}
+    values = {
+        "workspace": workspace_id,
+        "mode": mode,
+        "interval": timedelta(days=preferences.read(session, workspace_id).save_interval_days),
+        **dataclasses.asdict(days.whole(since)),
+    }
+    by_state: dict[str, int] = {}
     amounts: dict[str, dict[str, str]] = {}
     unknown = 0
-    for row in session.execute(text(_CASES + _WORTH), values):
-        unknown += row.unknown
-        if row.amount is not None:
-            amounts.setdefault(row.currency, {})[row.what] = money.format(Money(int(row.amount), row.currency), "en")
+    for row in session.execute(_SUMS, values):
+        if row.what == "case":
+            if row.number:
+                by_state[row.key] = int(row.number)
+            continue
+        unknown += int(row.unknown)
+        if row.number:
+            amounts.setdefault(row.key, {})[row.what] = money.format(Money(int(row.amount), row.key), "en")
     sums = [Sums(currency=currency, **of_it) for currency, of_it in sorted(amounts.items())]
     return Headline(by_state=by_state, sums=sums, unknown_amounts=unknown)
 

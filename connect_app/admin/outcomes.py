@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import CTE, ColumnElement, Select, case, func, literal, or_, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from connect_app.models import Action, Choice, FlowSession, Outcome
+from connect_app.admin import days
+from connect_app.models import Action, CaseDay, CaseMark, CaseSession, Choice, FlowSession, Outcome
 from flow_pages import visits
 
 # Key -> (how a badge shows it, its name, what it means). In the order in which they are told. Nobody is called saved before the
@@ -90,18 +92,66 @@ def state(now: datetime) -> ColumnElement[str]:
 
 def tally(session: Session, workspace_id: str, mode: str, *, since: datetime | None, now: datetime) -> Tally:
     """Count the opened sessions of one mode that were handed over since then, by outcome."""
-    found = outcome(now).label("outcome")
-    query = (
-        select(found, func.count().label("sessions"))
+    kept, place = days.whole(since), (workspace_id, mode)
+    marked = _marked(place)
+    counted = select(CaseDay.key, CaseDay.number).where(*_of(CaseDay, place), CaseDay.what == "session", CaseDay.day >= kept.first_day)
+    edge = select(CaseSession.outcome, literal(1)).where(
+        *_of(CaseSession, place), CaseSession.minted_at >= kept.since, CaseSession.minted_at < kept.first_day_at
+    )
+    stale = (
+        select(CaseSession.outcome, literal(-1))
+        .join(marked, (CaseSession.customer == marked.c.customer) & (CaseSession.subscription == marked.c.subscription))
+        .where(*_of(CaseSession, place), CaseSession.minted_at >= kept.since)
+    )
+    present = _present(marked, place, outcome(now).label("key"), literal(1)).where(FlowSession.minted_at >= kept.since)
+    lines = union_all(counted, edge, stale, present).subquery()
+    total = func.sum(lines.c.number)
+    found = session.execute(select(lines.c.key, total.label("sessions")).group_by(lines.c.key).having(total != 0))
+    return Tally(by_outcome={row.key: int(row.sessions) for row in found})
+
+
+def having(workspace_id: str, mode: str, wanted: str, *, since: datetime | None, now: datetime, most: int) -> Select[tuple[str, datetime]]:
+    """The newest `most` opened sessions (id, handed over at) of this outcome: what was counted leads there without a look at the others."""
+    kept, place = days.whole(since), (workspace_id, mode)
+    marked = _marked(place)
+    counted = (
+        select(CaseSession.session_id.label("id"), CaseSession.minted_at.label("minted_at"))
+        .outerjoin(marked, (CaseSession.customer == marked.c.customer) & (CaseSession.subscription == marked.c.subscription))
+        .where(
+            *_of(CaseSession, place),
+            CaseSession.outcome == wanted,
+            CaseSession.minted_at >= kept.since,
+            marked.c.customer.is_(None),
+        )
+        .order_by(CaseSession.minted_at.desc(), CaseSession.session_id.desc())
+        .limit(most)
+    )
+    present = _present(marked, place, FlowSession.id, FlowSession.minted_at).where(
+        FlowSession.minted_at >= kept.since, outcome(now) == wanted
+    )
+    both = union_all(counted, present).subquery()
+    return select(both.c.id, both.c.minted_at).order_by(both.c.minted_at.desc(), both.c.id.desc()).limit(most)
+
+
+def _of(model: type[CaseDay | CaseMark | CaseSession | FlowSession], place: tuple[str, str]) -> tuple[ColumnElement[bool], ...]:
+    return model.workspace_id == place[0], model.mode == place[1]
+
+
+def _marked(place: tuple[str, str]) -> CTE:
+    """Whose sessions have changed since they were counted (jobs.counting)."""
+    return select(CaseMark.customer, CaseMark.subscription).where(*_of(CaseMark, place)).distinct().cte("marked")
+
+
+def _present(marked: CTE, place: tuple[str, str], *columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
+    """The opened sessions of the marked, as they are now."""
+    return (
+        select(*columns)
         .select_from(FlowSession)
+        .join(marked, (FlowSession.customer == marked.c.customer) & (FlowSession.subscription == marked.c.subscription))
         .outerjoin(Choice, Choice.session_id == FlowSession.id)
         .outerjoin(Outcome, Outcome.session_id == FlowSession.id)
-        .where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode, FlowSession.shown_at.is_not(None))
-        .group_by(found)
+        .where(*_of(FlowSession, place), FlowSession.shown_at.is_not(None))
     )
-    if since is not None:
-        query = query.where(FlowSession.minted_at >= since)
-    return Tally(by_outcome={row.outcome: row.sessions for row in session.execute(query)})
 
 
 def _has_action(*states: str) -> ColumnElement[bool]:

@@ -39,11 +39,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Up to PER_PAGE rows, newest first, of `total`; pages are numbered from 1."""
+    """Up to PER_PAGE rows, newest first, of `total`; pages are numbered from 1. `is_more`: it is more than that."""
 
     rows: list[Row]
     number: int
     total: int
+    is_more: bool = False
 
     @property
     def first(self) -> int:
@@ -70,22 +71,36 @@ def page(
     search: str = "",
     is_opened: bool = False,
     since: datetime | None = None,
+    total: int | None = None,
 ) -> Page:
-    """A page of one mode's sessions. `search` is an exact customer, subscription or session id; `is_opened` leaves out unopened links."""
+    """A page of one mode's sessions. `search` is an exact customer, subscription or session id; `is_opened` leaves out unopened links.
+
+    `total` is how many there are, where the caller knows it; else they are counted as far as anybody can leaf.
+    """
     number = max(1, min(number, LAST_PAGE))
-    found = outcomes.outcome(now)
     query = _joined(select(FlowSession.id)).where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode)
     if is_opened:
         query = query.where(FlowSession.shown_at.is_not(None))
     if since is not None:
         query = query.where(FlowSession.minted_at >= since)
     if outcome:
-        query = query.where(found == outcome)
+        newest = outcomes.having(workspace_id, mode, outcome, since=since, now=now, most=number * size).subquery()
+        query = query.where(FlowSession.id.in_(select(newest.c.id)))
     if search:
         query = query.where(or_(FlowSession.customer == search, FlowSession.subscription == search, FlowSession.id == search))
-    total = session.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    is_more = False
+    if total is None:
+        most = LAST_PAGE * size
+        total = session.execute(select(func.count()).select_from(query.limit(most + 1).subquery())).scalar_one()
+        total, is_more = min(total, most), total > most
     wanted = query.order_by(FlowSession.minted_at.desc(), FlowSession.id.desc()).limit(size).offset((number - 1) * size)
-    return Page(rows=_rows(session, wanted, now), number=number, total=total)
+    return Page(rows=_rows(session, wanted, now), number=number, total=total, is_more=is_more)
+
+
+def newest(session: Session, workspace_id: str, mode: str, now: datetime, most: int) -> list[Row]:
+    """The sessions that were handed over last, newest first."""
+    query = _joined(select(FlowSession.id)).where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode)
+    return _rows(session, query.order_by(FlowSession.minted_at.desc(), FlowSession.id.desc()).limit(most), now)
 
 
 def of_visits(session: Session, workspace_id: str, session_ids: Sequence[str], now: datetime) -> list[Row]:

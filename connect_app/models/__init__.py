@@ -3,6 +3,7 @@
 from connect_app.models.actions import Action, Attempt, Delivery, Outcome, Receipt
 from connect_app.models.alerts import Alert
 from connect_app.models.base import Base, Tenant
+from connect_app.models.cases import CaseDay, CaseMark, CaseSession
 from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.models.facts import SessionFact
 from connect_app.models.fields import Audience, CatalogueField, CatalogueSurvey, FieldMapping, FirstPurchase
@@ -33,6 +34,9 @@ __all__ = [
     "Audience",
     "AuditEntry",
     "Base",
+    "CaseDay",
+    "CaseMark",
+    "CaseSession",
     "CatalogueField",
     "CatalogueSurvey",
     "Charge",

@@ -50,6 +50,7 @@ class FlowSession(Tenant, Base):
         Index("ix_sessions_workspace_id_mode_minted_at", "workspace_id", "mode", "minted_at"),
         Index("ix_sessions_connection_id_subscription", "connection_id", "subscription"),
         Index("ix_sessions_connection_id_customer", "connection_id", "customer"),
+        Index("ix_sessions_chain", "workspace_id", "customer", "subscription"),
     )
 
 

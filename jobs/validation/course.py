@@ -12,7 +12,7 @@ from connect_app import connections, facts
 from connect_app.models import Charge, FlowSession, Invoice, Outcome, SessionFact
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Refused, Transient
-from jobs import queues, work
+from jobs import counting, queues, work
 from jobs.validation import billing, table, worth
 
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
                 hindrance = str(refusal)
     with rt.transaction(claim.tenant) as session:
         due_at = reckon(session, claim.tenant, claim.row_id, rt.now(), looked_at=looked_at, is_missing=is_missing)
+        counting.ask(session, claim.tenant, rt.now())
         # Last: who verifies an action holds the session and then asks for this very work.
         claim.fence(session)
     if hindrance is not None:

@@ -106,6 +106,7 @@ def _plant(connection: psycopg.Connection[tuple[object, ...]], table: str) -> No
         "jsonb": "{}",
         "numeric": 1,
         "timestamp with time zone": "2026-01-01T00:00:00Z",
+        "date": "2026-01-01",
     }
     values = {
         str(name): "ws_mine" if name == "workspace_id" else plain[str(kind)]

@@ -118,6 +118,7 @@ def analytics() -> str:
             outcome=outcome,
             is_opened=True,
             since=since,
+            total=tally.of(outcome) if outcome else tally.opened,
         )
     return desk.page(
         "analytics.html",

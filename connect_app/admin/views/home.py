@@ -28,7 +28,7 @@ def home() -> str:
         ticks = checklist.ticks(session, at.workspace_id, at.mode, at.connection)
         headline = cases.headline(session, at.workspace_id, at.mode, since=now - PERIOD)
         settings = preferences.read(session, at.workspace_id)
-        recent = sessions.page(session, at.workspace_id, at.mode, now=now, size=_RECENT)
+        recent = sessions.newest(session, at.workspace_id, at.mode, now, _RECENT)
         notices = health.notices(session, at.connection)
     return desk.page(
         "home.html",
@@ -37,7 +37,7 @@ def home() -> str:
         notices=notices,
         headline=headline,
         settings=settings,
-        recent=recent.rows,
+        recent=recent,
         words=outcomes.WORDS,
         read_in=checklist.read_in(at.connection) if at.connection else None,
         portal_settings=stripe_links.portal_settings(at.mode),

@@ -4,12 +4,63 @@ Revision ID: 0003
 Revises: 0002
 """
 
+import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = '0003'
 down_revision = '0002'
 branch_labels = None
 depends_on = None
+
+
+CASE_TABLES = ("case_marks", "case_sessions", "case_days")
+# The name of each function that marks what is to be counted anew, and the rest of it after `begin`.
+MARKS = {
+    "mark_session": """
+      if tg_op = 'DELETE' then
+        insert into case_marks (workspace_id, mode, customer, subscription)
+        select old.workspace_id, old.mode, old.customer, old.subscription from workspaces where id = old.workspace_id;
+      else
+        insert into case_marks (workspace_id, mode, customer, subscription)
+        values (new.workspace_id, new.mode, new.customer, new.subscription);
+      end if;
+      return null;""",
+    "mark_outcome": """
+      insert into case_marks (workspace_id, mode, customer, subscription)
+      select workspace_id, mode, customer, subscription from sessions
+      where id = case when tg_op = 'DELETE' then old.session_id else new.session_id end;
+      return null;""",
+    "mark_action": """
+      insert into case_marks (workspace_id, mode, customer, subscription)
+      select s.workspace_id, s.mode, s.customer, s.subscription from choices c join sessions s on s.id = c.session_id where c.id = new.choice_id;
+      return null;""",
+    # Whoever has one session has one case, whatever the interval. The lock is that of jobs.counting: what it counts meanwhile is seen here.
+    "mark_interval": """
+      perform pg_advisory_xact_lock(hashtext('jobs.counting'), hashtext(coalesce(new.workspace_id, old.workspace_id)));
+      insert into case_marks (workspace_id, mode, customer, subscription)
+      select workspace_id, mode, customer, subscription from case_sessions
+      where workspace_id = coalesce(new.workspace_id, old.workspace_id)
+      group by workspace_id, mode, customer, subscription having count(*) > 1;
+      return null;""",
+}
+TRIGGERS = {
+    "mark_opened": "after insert on sessions for each row when (new.shown_at is not null) execute function mark_session()",
+    "mark_shown": "after update of shown_at on sessions for each row when (new.shown_at is distinct from old.shown_at)"
+    " execute function mark_session()",
+    "mark_gone": "after delete on sessions for each row when (old.shown_at is not null) execute function mark_session()",
+    "mark_decided": "after insert or delete on outcomes for each row execute function mark_outcome()",
+    "mark_changed": "after update on outcomes for each row"
+    " when ((new.state, new.how, new.revenue) is distinct from (old.state, old.how, old.revenue)) execute function mark_outcome()",
+    "mark_chosen": "after insert on actions for each row when (new.choice_id is not null) execute function mark_action()",
+    # An ended action does not begin again; where one ever did, the numbers should know.
+    "mark_revived": "after update of state on actions for each row when (new.choice_id is not null and old.state in ('verified', 'failed'))"
+    " execute function mark_action()",
+    "mark_set": "after insert on settings for each row when (new.name = 'save_interval_days') execute function mark_interval()",
+    "mark_set_anew": "after update on settings for each row"
+    " when (new.name = 'save_interval_days' and new.value is distinct from old.value) execute function mark_interval()",
+    "mark_unset": "after delete on settings for each row when (old.name = 'save_interval_days') execute function mark_interval()",
+}
 
 
 def upgrade() -> None:
@@ -25,8 +76,81 @@ def upgrade() -> None:
         end $$
         """
     )
+    _count_cases()
+
+
+def _count_cases() -> None:
+    """Home and Analytics add up what was counted, and look only at what has changed since."""
+    op.create_table('case_marks',
+    sa.Column('id', sa.BigInteger(), sa.Identity(), nullable=False),
+    sa.Column('mode', sa.Text(), nullable=False),
+    sa.Column('customer', sa.Text(), nullable=False),
+    sa.Column('subscription', sa.Text(), nullable=False),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_case_marks_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_case_marks'))
+    )
+    op.create_index('ix_case_marks_workspace_id_id', 'case_marks', ['workspace_id', 'id'])
+    op.create_table('case_sessions',
+    sa.Column('session_id', sa.Text(), nullable=False),
+    sa.Column('mode', sa.Text(), nullable=False),
+    sa.Column('customer', sa.Text(), nullable=False),
+    sa.Column('subscription', sa.Text(), nullable=False),
+    sa.Column('minted_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('outcome', sa.Text(), nullable=False),
+    sa.Column('begun_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('state', sa.Text(), nullable=True),
+    sa.Column('worth', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_case_sessions_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('session_id', name=op.f('pk_case_sessions'))
+    )
+    op.create_index('ix_case_sessions_chain', 'case_sessions', ['workspace_id', 'mode', 'customer', 'subscription'])
+    op.create_index('ix_case_sessions_minted', 'case_sessions', ['workspace_id', 'mode', 'minted_at', 'session_id'])
+    op.create_index('ix_case_sessions_outcome', 'case_sessions', ['workspace_id', 'mode', 'outcome', 'minted_at', 'session_id'])
+    op.create_index(
+        'ix_case_sessions_begun', 'case_sessions', ['workspace_id', 'mode', 'begun_at'], postgresql_where=sa.text('begun_at is not null')
+    )
+    op.create_table('case_days',
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.Column('mode', sa.Text(), nullable=False),
+    sa.Column('day', sa.Date(), nullable=False),
+    sa.Column('what', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('amount', sa.BigInteger(), nullable=False),
+    sa.Column('unknown', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_case_days_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('workspace_id', 'mode', 'day', 'what', 'key', name=op.f('pk_case_days'))
+    )
+    op.create_index('ix_sessions_chain', 'sessions', ['workspace_id', 'customer', 'subscription'])
+    # Everything there is has yet to be counted. The owner of a table reads past its policy only while that is not forced.
+    op.execute("alter table sessions no force row level security")
+    op.execute(
+        "insert into case_marks (workspace_id, mode, customer, subscription)"
+        " select distinct workspace_id, mode, customer, subscription from sessions where shown_at is not null"
+    )
+    op.execute("alter table sessions force row level security")
+    for table in CASE_TABLES:
+        op.execute(f"alter table {table} enable row level security")
+        op.execute(f"alter table {table} force row level security")
+        op.execute(
+            f"create policy tenant on {table} "
+            "using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))"
+        )
+    for name, body in MARKS.items():
+        op.execute(f"create function {name}() returns trigger language plpgsql as $$ begin {body} end $$")
+    for name, rest in TRIGGERS.items():
+        op.execute(f"create trigger {name} {rest}")
 
 
 def downgrade() -> None:
+    for name, rest in TRIGGERS.items():
+        op.execute(f"drop trigger {name} on {rest.split(' on ')[1].split()[0]}")
+    for name in MARKS:
+        op.execute(f"drop function {name}()")
+    op.drop_index('ix_sessions_chain', table_name='sessions')
+    for table in reversed(CASE_TABLES):
+        op.drop_table(table)
     op.execute("alter table webhook_events alter raw set storage extended")
     op.execute("alter table webhook_events alter raw set compression default")
