@@ -9,7 +9,19 @@ from typing import Any
 import psycopg
 import structlog
 from redis import Redis
-from sqlalchemy import ARRAY, CollectionAggregate, Engine, Text, any_, create_engine, literal, text
+from sqlalchemy import (
+    ARRAY,
+    CollectionAggregate,
+    ColumnElement,
+    Engine,
+    SQLColumnExpression,
+    Text,
+    any_,
+    create_engine,
+    func,
+    literal,
+    text,
+)
 from sqlalchemy.orm import Session, sessionmaker
 
 log = structlog.get_logger()
@@ -99,6 +111,14 @@ def any_of(values: Iterable[str]) -> "CollectionAggregate[Any]":
 def tenant(session: Session, workspace_id: str) -> None:
     """Let this transaction see the rows of one workspace, until it ends."""
     session.execute(text("select set_config('app.workspace_id', :workspace, true)"), {"workspace": workspace_id})
+
+
+def tenant_of(workspace_id: SQLColumnExpression[str]) -> ColumnElement[str]:
+    """What a look-up selects in place of the workspace it finds, to make that one the transaction's tenant in the same statement.
+
+    For a look-up of one row by its key alone: whatever row PostgreSQL draws the value for would be the tenant.
+    """
+    return func.set_config("app.workspace_id", workspace_id, True)
 
 
 def after_commit(session: Session, callback: Callable[[], object]) -> None:

@@ -31,11 +31,10 @@ limits.limiter.limit(limits.of("link"), key_func=whose, exempt_when=lambda: str(
 def show(token: str) -> Response | str:
     """Where this customer is in the flow; or the outcome, once there is a choice."""
     rt = runtime.current()
-    visit = first_look.take(rt, token)
-    theme.enter(visit.workspace_name, visit.preferences, _back(visit))
-    with rt.transaction(visit.row.workspace_id) as session:
-        is_looked_at = request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
-        asked = pages.Asked(at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args)
+    is_looked_at = request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    asked = pages.Asked(at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args)
+    with first_look.taken(rt, token) as (session, visit):
+        theme.enter(visit.workspace_name, visit.preferences, _back(visit))
         return pages.current(rt, session, visit, asked, is_looked_at=is_looked_at)
 
 

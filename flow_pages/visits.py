@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import Boolean, ColumnElement, and_, case, exists, func, literal_column, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, and_, bindparam, case, exists, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -103,12 +104,14 @@ def link_ends_at(row: FlowSession) -> datetime:
     return row.expires_at
 
 
+_LOCATED = select(db.tenant_of(LinkLookup.workspace_id)).where(LinkLookup.link_id == bindparam("link"))
+
+
 def locate(session: Session, row_id: str) -> str:
     """The workspace of a link's row, made this transaction's tenant; raises NotFound for a row that is not there."""
-    found = session.execute(select(LinkLookup.workspace_id).where(LinkLookup.link_id == row_id)).scalar_one_or_none()
+    found: str | None = session.execute(_LOCATED, {"link": row_id}).scalar_one_or_none()
     if found is None:
         raise links.unknown()
-    db.tenant(session, found)
     return found
 
 
@@ -125,8 +128,7 @@ def read(session: Session, rt: Runtime, token: str) -> Visit:
     return visit
 
 
-def load(session: Session, session_id: str) -> Visit | None:
-    """One session of the transaction's workspace with all that belongs to it."""
+def _statement() -> Select[Any]:
     settings = select(func.jsonb_object_agg(Setting.name, Setting.value)).where(Setting.workspace_id == FlowSession.workspace_id)
     answers = select(func.jsonb_object_agg(Answer.step, Answer.value)).where(Answer.session_id == FlowSession.id)
     refetch = func.concat(FlowSession.connection_id, "/subscription/", FlowSession.subscription)
@@ -142,7 +144,7 @@ def load(session: Session, session_id: str) -> Visit | None:
         JSONB(),
     )
     asked = exists().where(Work.kind == "refetch", Work.row_id == refetch, Work.gave_up_at.is_(None))
-    found = session.execute(
+    return (
         select(
             FlowSession,
             Workspace.name.label("workspace_name"),
@@ -172,9 +174,18 @@ def load(session: Session, session_id: str) -> Visit | None:
         )
         .outerjoin(Customer, and_(Customer.connection_id == FlowSession.connection_id, Customer.id == FlowSession.customer))
         .outerjoin(Choice, Choice.session_id == FlowSession.id)
-        .where(FlowSession.id == session_id)
+        .where(FlowSession.id == bindparam("session"))
         .execution_options(populate_existing=True)
-    ).first()
+    )
+
+
+# Made once: putting it together takes longer than asking it.
+_VISIT = _statement()
+
+
+def load(session: Session, session_id: str) -> Visit | None:
+    """One session of the transaction's workspace with all that belongs to it."""
+    found = session.execute(_VISIT, {"session": session_id}).first()
     if found is None:
         return None
     subscription, customer = _subscription(found.subscription), _customer(found.customer)

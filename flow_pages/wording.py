@@ -180,7 +180,8 @@ def words(kept: Json, locale: str) -> dict[str, Word]:
 
 def render(text: str, variables: Mapping[str, Word | str]) -> str:
     """The copy with this customer's values as plain text; copy that cannot be read is shown as it was written."""
-    template = _parsed(text)
+    # Most lines name no variable, and a page has a dozen of them.
+    template = _parsed(text) if "{" in text else None
     if template is None:
         return text
     # Half a surrogate pair, which JSON may hold, can be neither drawn nor sent.

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from connect_app import ids
 from connect_app.errors import NotFound
 from connect_app.models import Connection, FlowSession, FlowVersion, LinkLookup
-from connect_app.models.base import Json
+from connect_app.models.base import Base, Json
 from connect_app.preferences import Preferences
 from connect_app.stripe_gateway import objects
 from flow_pages import versions
@@ -113,13 +114,29 @@ def flow_version(session: Session, workspace_id: str, reason: str | None) -> Flo
     return version
 
 
-def pin(session: Session, visit: Visit, *, variables: Mapping[str, Any], subscription: objects.Subscription | None) -> None:
-    """Settle at the first look which version and which values this session keeps; later looks change nothing."""
-    row = visit.row
-    reason = reason_now(visit, subscription)
-    values: dict[str, Any] = {"variables": dict(variables), "control_reason": reason, "is_control": reason is not None}
-    if reason != row.control_reason:
-        values["flow_version_id"] = flow_version(session, row.workspace_id, reason).id
-    session.execute(
-        update(FlowSession).where(FlowSession.id == row.id, FlowSession.state == "open", FlowSession.variables == {}).values(**values)
-    )
+# Made once, and around the ORM: a customer waits for it.
+_SESSIONS = Base.metadata.tables[FlowSession.__tablename__]
+_PIN = (
+    update(_SESSIONS)
+    .where(_SESSIONS.c.id == bindparam("session"), _SESSIONS.c.state == "open", _SESSIONS.c.variables == {})
+    .values({name: bindparam(f"new_{name}") for name in ("variables", "flow_version_id", "control_reason", "is_control")})
+)
+
+
+def pin(session: Session, visit: Visit, *, variables: Mapping[str, Any], subscription: objects.Subscription | None) -> bool:
+    """Settle at the first look which version and which values this session keeps; later looks change nothing.
+
+    False where the flow is another than the visit was read with, which is then out of date.
+    """
+    row, reason = visit.row, reason_now(visit, subscription)
+    is_same = reason == row.control_reason
+    values = {
+        "session": row.id,
+        "new_variables": dict(variables),
+        "new_flow_version_id": row.flow_version_id if is_same else flow_version(session, row.workspace_id, reason).id,
+        "new_control_reason": reason,
+        "new_is_control": reason is not None,
+    }
+    session.execute(_PIN, values)
+    set_committed_value(row, "variables", values["new_variables"])
+    return is_same

@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from connect_app import db, ids, preferences
-from connect_app.models import Setting, Workspace
+from connect_app.models import LinkLookup, Setting, Workspace
 from connect_app.runtime import RoleTooStrong, Runtime
 
 
@@ -31,6 +31,21 @@ def test_a_tenant_cannot_write_a_row_of_another(rt: Runtime) -> None:
     ours, theirs = workspace(rt, "ours"), workspace(rt, "theirs")
     with pytest.raises(Exception, match="row-level security"), rt.transaction(ours) as session:
         preferences.save(session, theirs, "display", "modal", rt.now())
+
+
+def test_a_look_up_lets_in_the_tenant_it_finds_and_no_other_until_the_transaction_ends(rt: Runtime) -> None:
+    ours, theirs = workspace(rt, "ours"), workspace(rt, "theirs")
+    for tenant in (ours, theirs):
+        with rt.transaction(tenant) as session:
+            preferences.save(session, tenant, "display", "modal", rt.now())
+            session.add(LinkLookup(link_id=f"ses_{tenant}", workspace_id=tenant))
+    for link, found, seen in ((f"ses_{ours}", ours, [ours]), (f"ses_{theirs}", theirs, [theirs]), ("ses_none", None, [])):
+        look_up = select(db.tenant_of(LinkLookup.workspace_id)).where(LinkLookup.link_id == link)
+        with rt.transaction() as session:
+            assert session.execute(look_up).scalar_one_or_none() == found
+            assert [row.workspace_id for row in session.execute(select(Setting)).scalars()] == seen
+        with rt.transaction() as session:
+            assert session.execute(select(Setting)).all() == []
 
 
 def test_the_tenant_ends_with_its_transaction(rt: Runtime) -> None:
