@@ -94,6 +94,8 @@ def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterat
             if workspace_id is not None:
                 tenant(session, workspace_id)
             yield session
+            for last in session.info.get("before_commit", {}).values():
+                last()
     finally:
         session.close()
     for callback in session.info.get("after_commit", ()):
@@ -119,6 +121,14 @@ def tenant_of(workspace_id: SQLColumnExpression[str]) -> ColumnElement[str]:
     For a look-up of one row by its key alone: whatever row PostgreSQL draws the value for would be the tenant.
     """
     return func.set_config("app.workspace_id", workspace_id, True)
+
+
+def before_commit(session: Session, name: str, callback: Callable[[], object]) -> None:
+    """Run `callback` as the last thing of `session`'s transaction, once for each `name`, in the order of their first asking.
+
+    For rows that many transactions write: locked last, and shortly, they cannot stand in a circle with any others.
+    """
+    session.info.setdefault("before_commit", {}).setdefault(name, callback)
 
 
 def after_commit(session: Session, callback: Callable[[], object]) -> None:

@@ -1,6 +1,6 @@
 """The whole schema, one file per aggregate; each table has one writing package, named in docs/contract.md."""
 
-from connect_app.models.actions import Action, Attempt, Delivery, Outcome, Receipt
+from connect_app.models.actions import Action, Attempt, Outcome, Receipt
 from connect_app.models.alerts import Alert
 from connect_app.models.base import Base, Tenant
 from connect_app.models.cases import CaseDay, CaseMark, CaseSession
@@ -10,6 +10,7 @@ from connect_app.models.fields import Audience, CatalogueField, CatalogueSurvey,
 from connect_app.models.flows import Flow, FlowVersion
 from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.models.oauth import OauthState
+from connect_app.models.outbound import Delivery, DeliveryAttempt, Endpoint
 from connect_app.models.sessions import Answer, Choice, FlowSession, LinkLookup, PortalLink
 from connect_app.models.work import Work
 from connect_app.models.workspaces import (
@@ -45,8 +46,10 @@ __all__ = [
     "Coupon",
     "Customer",
     "Delivery",
+    "DeliveryAttempt",
     "Discount",
     "EmbedSecret",
+    "Endpoint",
     "FieldMapping",
     "FirstPurchase",
     "Flow",

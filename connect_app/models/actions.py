@@ -1,4 +1,4 @@
-"""The ledger: what is to change on Stripe, each try at it, the proof that it did, and what was told to whom."""
+"""The ledger: what is to change on Stripe, each try at it, the proof that it did, and what became of the session."""
 
 from datetime import datetime
 
@@ -112,28 +112,4 @@ class Outcome(Tenant, Base):
     __table_args__ = (
         CheckConstraint("state IN ('open', 'canceled', 'watch', 'saved', 'paused', 'lost', 'unknown')", name="state"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
-    )
-
-
-class Delivery(Tenant, Base):
-    """Something told to somebody outside, at least once; `topic` keeps one thing from being asked for twice.
-
-    An email's payload is `{to, subject, text, link}`; `link` is `{purpose, row_id, epoch, path}` or null: the letter's link is
-    derived when it is sent and put in the place of `{link}` in the text.
-    """
-
-    __tablename__ = "deliveries"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str]
-    topic: Mapped[str]
-    payload: Mapped[Json]
-    state: Mapped[str] = mapped_column(server_default="queued")
-    problem: Mapped[str | None]
-    asked_at: Mapped[datetime]
-    delivered_at: Mapped[datetime | None]
-    __table_args__ = (
-        CheckConstraint("kind IN ('email')", name="kind"),
-        CheckConstraint("state IN ('queued', 'delivered', 'failed')", name="state"),
-        UniqueConstraint("workspace_id", "topic"),
-        UniqueConstraint("workspace_id", "id"),
     )

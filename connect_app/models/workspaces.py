@@ -89,6 +89,7 @@ class Connection(Tenant, Base):
     `read_in` is `{state: waiting|running|done|failed, stage, lanes, counts: {stage: n}, started_at, finished_at, error, …}`; jobs.backfill
     knows the rest. `reconciled_at` is the time (Stripe's) up to which Stripe's list of events has been gone through; None until a read-in
     was complete. `drift` is what the last daily comparison (`compared_at`) found: `{kind: {stripe, missing, differing, gone, is_whole}}`.
+    `told` is what the business's webhooks were last told of it (jobs.outbound.telling).
     """
 
     __tablename__ = "connections"
@@ -115,6 +116,7 @@ class Connection(Tenant, Base):
     reconciled_at: Mapped[datetime | None]
     compared_at: Mapped[datetime | None]
     drift: Mapped[Json | None]
+    told: Mapped[Json | None]
     __table_args__ = (
         CheckConstraint(_MODE, name="mode"),
         CheckConstraint("state IN ('connected', 'disconnected')", name="state"),

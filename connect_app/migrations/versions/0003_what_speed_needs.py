@@ -13,6 +13,7 @@ down_revision = '0002'
 branch_labels = None
 depends_on = None
 
+OUTBOUND_TABLES = ("endpoints", "delivery_attempts")
 
 CASE_TABLES = ("case_marks", "case_sessions", "case_days")
 # The name of each function that marks what is to be counted anew, and the rest of it after `begin`.
@@ -64,6 +65,7 @@ TRIGGERS = {
 
 
 def upgrade() -> None:
+    _outbound()
     # An event's bytes stand beside its row: inside it, squeezed by pglz, they took a third of the time of keeping an event, and were
     # copied again whenever its state changed. Lz4 costs next to nothing, where the server was built with it.
     op.execute("alter table webhook_events alter raw set storage external")
@@ -145,6 +147,7 @@ def _count_cases() -> None:
 
 
 def downgrade() -> None:
+    _no_outbound()
     for name, rest in TRIGGERS.items():
         op.execute(f"drop trigger {name} on {rest.split(' on ')[1].split()[0]}")
     for name in MARKS:
@@ -154,3 +157,75 @@ def downgrade() -> None:
         op.drop_table(table)
     op.execute("alter table webhook_events alter raw set storage extended")
     op.execute("alter table webhook_events alter raw set compression default")
+
+
+def _outbound() -> None:
+    """Webhooks and pass-through URLs of the business, and their deliveries beside the letters."""
+    op.create_table('endpoints',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('mode', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('url', sa.Text(), nullable=False),
+    sa.Column('topics', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.Column('sealed_before', sa.LargeBinary(), nullable=True),
+    sa.Column('overlap_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('failing_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('closed_reason', sa.Text(), nullable=True),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.CheckConstraint("closed_reason IN ('by_team', 'failing', 'gone')", name=op.f('ck_endpoints_closed_reason')),
+    sa.CheckConstraint("kind IN ('webhook', 'call', 'redirect')", name=op.f('ck_endpoints_kind')),
+    sa.CheckConstraint("mode IN ('test', 'live')", name=op.f('ck_endpoints_mode')),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_endpoints_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_endpoints')),
+    sa.UniqueConstraint('workspace_id', 'id', name=op.f('uq_endpoints_workspace_id_id'))
+    )
+    op.create_index('ix_endpoints_workspace_id_mode', 'endpoints', ['workspace_id', 'mode'], unique=False)
+    op.add_column('deliveries', sa.Column('endpoint_id', sa.Text(), nullable=True))
+    op.add_column('deliveries', sa.Column('attempts', sa.Integer(), server_default='0', nullable=False))
+    op.add_column('deliveries', sa.Column('due_at', sa.DateTime(timezone=True), nullable=True))
+    op.drop_constraint(op.f('ck_deliveries_kind'), 'deliveries', type_='check')
+    op.create_check_constraint(op.f('ck_deliveries_kind'), 'deliveries', "kind IN ('email', 'webhook', 'call')")
+    op.create_foreign_key(op.f('fk_deliveries_workspace_id_endpoint_id'), 'deliveries', 'endpoints', ['workspace_id', 'endpoint_id'], ['workspace_id', 'id'], ondelete='CASCADE')
+    op.create_index('ix_deliveries_endpoint_id_id', 'deliveries', ['endpoint_id', 'id'], unique=False, postgresql_where='endpoint_id IS NOT NULL')
+    op.create_index('ix_deliveries_endpoint_id_due_at', 'deliveries', ['endpoint_id', 'due_at'], unique=False, postgresql_where="state = 'queued' AND endpoint_id IS NOT NULL")
+    op.create_table('delivery_attempts',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('delivery_id', sa.Text(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('took_ms', sa.Integer(), nullable=False),
+    sa.Column('status', sa.Integer(), nullable=True),
+    sa.Column('problem', sa.Text(), nullable=True),
+    sa.Column('response', sa.Text(), nullable=True),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id', 'delivery_id'], ['deliveries.workspace_id', 'deliveries.id'], name=op.f('fk_delivery_attempts_workspace_id_delivery_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_delivery_attempts_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_delivery_attempts'))
+    )
+    op.create_index('ix_delivery_attempts_delivery_id', 'delivery_attempts', ['delivery_id'], unique=False)
+    op.add_column('connections', sa.Column('told', postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    for table in OUTBOUND_TABLES:
+        op.execute(f"alter table {table} enable row level security")
+        op.execute(f"alter table {table} force row level security")
+        op.execute(f"create policy tenant on {table} using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))")
+
+
+def _no_outbound() -> None:
+    op.drop_column('connections', 'told')
+    op.drop_table('delivery_attempts')
+    # A database that could not say them loses them: what was told to endpoints that are no more.
+    op.execute("alter table deliveries no force row level security")
+    op.execute("delete from deliveries where kind <> 'email'")
+    op.execute("alter table deliveries force row level security")
+    op.drop_index('ix_deliveries_endpoint_id_due_at', table_name='deliveries')
+    op.drop_index('ix_deliveries_endpoint_id_id', table_name='deliveries')
+    op.drop_constraint(op.f('fk_deliveries_workspace_id_endpoint_id'), 'deliveries', type_='foreignkey')
+    op.drop_constraint(op.f('ck_deliveries_kind'), 'deliveries', type_='check')
+    op.create_check_constraint(op.f('ck_deliveries_kind'), 'deliveries', "kind IN ('email')")
+    op.drop_column('deliveries', 'due_at')
+    op.drop_column('deliveries', 'attempts')
+    op.drop_column('deliveries', 'endpoint_id')
+    op.drop_index('ix_endpoints_workspace_id_mode', table_name='endpoints')
+    op.drop_table('endpoints')
