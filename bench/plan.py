@@ -33,7 +33,7 @@ QUICK = Plan(
     mirrored=(1_000, 20_000),
     workspaces=(10, 500),
     pages_seconds=2.0,
-    read_in_seconds=8.0,
+    read_in_seconds=20.0,
     read_in_objects=20_000,
     sessions=50_000,
 )

@@ -1,11 +1,12 @@
 """A Stripe API that answers reads at once from invented objects: `python -m bench.stub PORT`.
 
 For peers that read Stripe while they process an event, and for reading in an account that is too large for the local Stripe. With
-`--limit` it refuses (429) more requests in a second than Stripe would; `--size` says how long the lists are.
+`--limit` it refuses (429) more requests in a second than Stripe would; `--size` says how long the lists are, `--latency` how slow it is.
 """
 
 import argparse
 import asyncio
+import bisect
 import json
 import sys
 import time
@@ -15,6 +16,9 @@ from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
 
 from bench import events
+
+# The account is older than the first of its objects, which were made evenly over some two years.
+_OPENED, _LAST_MADE = 1_700_000_000, 1_770_825_529
 
 _MISSING = {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such object"}}
 _LIMITED = {"error": {"type": "invalid_request_error", "code": "rate_limit", "message": "Too many requests"}}
@@ -35,7 +39,7 @@ def account(id: str) -> events.Json:
         "business_type": "company",
         "charges_enabled": True,
         "country": "US",
-        "created": 1_770_000_000,
+        "created": _OPENED,
         "default_currency": "usd",
         "details_submitted": True,
         "email": "owner@example.com",
@@ -47,7 +51,7 @@ def account(id: str) -> events.Json:
 
 
 class Books:
-    """What the account holds: so many customers with a subscription each, one price, one product."""
+    """What the account holds: so many customers with a subscription each, made evenly over its age; one price, one product."""
 
     def __init__(self, size: int, limit: int) -> None:
         self._size = size
@@ -89,16 +93,13 @@ class Books:
         after = query.get("starting_after", "")
         data: list[events.Json] = []
         has_more = False
-        start = int(after[-9:]) + 1 if after and kind in ("customers", "subscriptions") else 0
-        end = min(self._size, start + int(query.get("limit", 10)))
+        if kind in ("customers", "subscriptions"):
+            start = max(int(after[-9:]) + 1 if after else 0, self._first_before(query.get("created[lt]")))
+            oldest = self._first_before(query.get("created[gte]")) if "created[gte]" in query else self._size
+            end = min(oldest, start + int(query.get("limit", 10)))
+            has_more = end < oldest
+            data = [self._made(kind, number) for number in range(start, end)]
         match kind:
-            case "customers":
-                data = [events.customer(events.customer_id(number)) for number in range(start, end)]
-                has_more = end < self._size
-            case "subscriptions":
-                ids = [(events.subscription_id(number), events.customer_id(number)) for number in range(start, end)]
-                data = [events.subscription(id, owner, 1_805_385_529) for id, owner in ids]
-                has_more = end < self._size
             case "products" if not after:
                 data = [events.product()]
             case "prices" if not after:
@@ -107,10 +108,26 @@ class Books:
                 pass
         return {"object": "list", "data": data, "has_more": has_more, "url": f"/v1/{kind}"}
 
+    def _made(self, kind: str, number: int) -> events.Json:
+        owner = events.customer_id(number)
+        one = events.customer(owner) if kind == "customers" else events.subscription(events.subscription_id(number), owner, 1_805_385_529)
+        return {**one, "created": self._created(number)}
+
+    def _created(self, number: int) -> int:
+        """The newest has the number 0."""
+        return _LAST_MADE - number * (_LAST_MADE - _OPENED) // self._size
+
+    def _first_before(self, bound: str | None) -> int:
+        """The number of the newest that was created before this second; without a bound, of the newest."""
+        if bound is None:
+            return 0
+        return bisect.bisect_left(range(self._size), True, key=lambda number: self._created(number) < int(bound))
+
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, latency: float) -> None:
         self._books = books
+        self._latency = latency
         self._transport: asyncio.WriteTransport | None = None
         self._buffer = b""
 
@@ -131,11 +148,16 @@ class _Connection(asyncio.Protocol):
             said = {200: "OK", 404: "Not Found", 429: "Too Many Requests"}[status]
             lines = f"HTTP/1.1 {status} {said}\r\nContent-Type: application/json\r\nDate: {formatdate(usegmt=True)}\r\n"
             lines += f"Request-Id: req_bench\r\nContent-Length: {len(content)}\r\n\r\n"
-            self._transport.write(lines.encode() + content)
+            answer = lines.encode() + content
+            if self._latency:
+                # Nobody here asks again on a line before the answer has come.
+                asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
 
 
-async def _serve(port: int, books: Books) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(books), "127.0.0.1", port)
+async def _serve(port: int, books: Books, latency: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(books, latency), "127.0.0.1", port)
     await server.serve_forever()
 
 
@@ -144,8 +166,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--limit", type=int, default=0, help="requests a second; 0: any number")
     parser.add_argument("--size", type=int, default=0, help="how many customers, with a subscription each")
+    parser.add_argument("--latency", type=int, default=0, help="milliseconds until an answer leaves")
     asked = parser.parse_args(arguments)
-    asyncio.run(_serve(asked.port, Books(asked.size, asked.limit)))
+    asyncio.run(_serve(asked.port, Books(asked.size, asked.limit), asked.latency / 1000))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ from connect_app.runtime import Runtime
 # Stripe allows 25 requests a second to one endpoint, and to a whole account in test mode. The rest is for customers, whose actions do not
 # ask here; in live mode they have the account's other 75 as well.
 PER_SECOND = 23.5
-_BURST_MS = 100
+# How far ahead of its place a request may go. With more, a second that follows a rest would hold more than Stripe's 25.
+_BURST_MS = 20
+# After a refusal nobody asks for so long; twice as long for each that follows it.
+_PAUSE_MS = 100
 # With Redis away nobody counts across processes: slow enough for any number of them.
 _BLIND_PACE = 0.25
 _LONGEST_SLEEP = 5.0
@@ -25,6 +28,14 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local next = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
 redis.call('SET', KEYS[1], next + tonumber(ARGV[1]), 'PX', math.floor(next - now) + 60000)
 return math.max(0, math.floor(next - now) - tonumber(ARGV[2]))
+"""
+
+# Nobody's place is before the end of the pause.
+_PAUSE = """
+local time = redis.call('TIME')
+local free = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local next = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), free)
+redis.call('SET', KEYS[1], next, 'PX', tonumber(ARGV[1]) + 60000)
 """
 
 
@@ -53,6 +64,12 @@ def reserve(rt: Runtime, account: str, mode: str, purpose: str) -> timedelta | N
     return timedelta(seconds=delay)
 
 
+def refused(rt: Runtime, account: str, mode: str, times: int) -> None:
+    """Stripe said that this account is asked too fast, after having said so `times` in a row: nobody asks it for a moment."""
+    with suppress(RedisError):
+        rt.redis.eval(_PAUSE, 1, _bucket(account, mode), str(_PAUSE_MS * 2**times))
+
+
 def rest(rt: Runtime, account: str, mode: str) -> None:
     """An answer did not come in time: ask this account nothing for a while, twice as long each time that happens within ten minutes."""
     place = f"holdfast:budget:slow:{account}:{mode}"
@@ -76,6 +93,10 @@ def _rest(account: str, mode: str) -> str:
     return f"holdfast:budget:rest:{account}:{mode}"
 
 
+def _bucket(account: str, mode: str) -> str:
+    return f"holdfast:budget:{account}:{mode}"
+
+
 def _take(rt: Runtime, account: str, mode: str) -> float:
-    delay = rt.redis.eval(_TAKE, 1, f"holdfast:budget:{account}:{mode}", str(1000 / PER_SECOND), str(_BURST_MS))
+    delay = rt.redis.eval(_TAKE, 1, _bucket(account, mode), str(1000 / PER_SECOND), str(_BURST_MS))
     return float(delay) / 1000

@@ -169,6 +169,7 @@ def _claim(session: Session, workspace_id: str, connection_id: str, account: str
 
 
 def _ask_for_data(session: Session, workspace_id: str, connection_id: str, account: str, mode: Mode, now: datetime) -> None:
-    queues.enqueue(session, "read_in", connection_id, workspace_id, due_at=now)
+    # In this order: the check is three requests, and would wait behind the read-in's whole first turn.
     queues.enqueue(session, "check_connection", connection_id, workspace_id, due_at=now)
+    queues.enqueue(session, "read_in", connection_id, workspace_id, due_at=now)
     store.release_waiting(session, account, mode, now)

@@ -27,6 +27,10 @@ log = structlog.get_logger()
 # Stripe's list of events reaches back 30 days: within these, a connection that comes back is brought up to date by it alone.
 EVENTS_REACH = timedelta(days=29)
 
+# Stripe's answer to more requests than it allows, and how many of them in a row one page takes before the turn ends.
+_TOO_FAST = 429
+_REFUSALS = 4
+
 _Answer = Read[Page[projections.Mirrored]]
 
 
@@ -129,8 +133,18 @@ def _read(rt: Runtime, claim: work.Claim, connection: Connection, progress: Prog
 
 
 def _page(rt: Runtime, connection: Connection, stage: stages.Stage, lane: Lane) -> _Answer:
-    budget.wait(rt, connection.account, connection.mode)
-    return stage.page(rt.stripe(connection.mode).account(connection.account), lane.cursor, lane.created)
+    """One page. A refusal for being too fast is met here by going slower: ending the whole turn for it would cost seconds, not one page."""
+    account = rt.stripe(connection.mode).account(connection.account)
+    refusals = 0
+    while True:
+        budget.wait(rt, connection.account, connection.mode)
+        try:
+            return stage.page(account, lane.cursor, lane.created)
+        except Transient as failure:
+            if failure.http_status != _TOO_FAST or refusals == _REFUSALS:
+                raise
+            budget.refused(rt, connection.account, connection.mode, refusals)
+            refusals += 1
 
 
 def _answer(

@@ -194,7 +194,31 @@ def test_a_stripe_that_is_down_for_a_while_only_delays_it(rt: Runtime, local: Lo
     assert mirrored == real
 
 
+def test_a_refusal_for_being_too_fast_costs_a_moment_and_not_the_turn(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    read_in = work_id(rt, "read_in")
+    assert read_in is not None
+    local.faults.add({"kind": "429", "times": 4, "path": "/v1/customers"})
+    began = time.monotonic()
+    assert work.perform(rt, read_in) == work.Done()
+    assert time.monotonic() - began > 0.1, "nobody asked for a moment"
+    mirrored, real = held(rt, local, stage)
+    assert mirrored == real
+    assert standing(rt, stage).read_in["state"] == "done"
+
+
+def test_an_account_that_goes_on_refusing_is_asked_again_later(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    read_in = work_id(rt, "read_in")
+    assert read_in is not None
+    local.faults.add({"kind": "429", "path": "/v1/products"})
+    assert isinstance(work.perform(rt, read_in), work.Again)
+    asked = [call for call in local.requests if call["path"] == "/v1/products"]
+    assert len(asked) == 5
+    assert standing(rt, stage).read_in["state"] == "running"
+
+
 def test_an_account_that_cuts_us_off_ends_it_and_the_connection(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    with rt.transaction() as session:
+        session.execute(text("delete from work where kind = 'check_connection'"))  # which would find out first
     accounts.disconnect(local, stage.account, False)
     work.drain(rt, queues.UPKEEP)
     ended = standing(rt, stage)
