@@ -1,5 +1,6 @@
 """Settings: read from the environment, complete or refused with every problem at once, secrets hidden."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ class Settings(BaseModel):
     holdfast_sweep_seconds: float = Field(default=5.0, gt=0)
     # Stripe's list of events goes back 30 days: an event dropped before then would be taken for one that never came.
     holdfast_event_days: int = Field(default=35, ge=31, le=3650)
+    # Networks inside which webhooks and pass-through URLs may lead all the same, on any port and without TLS.
+    holdfast_egress_allow: str = ""
     holdfast_stripe_connect_timeout: float = Field(default=5.0, gt=0)
     holdfast_stripe_read_timeout: float = Field(default=20.0, gt=0)
 
@@ -74,6 +77,12 @@ class Settings(BaseModel):
     def _keys(cls, keys: SecretStr) -> SecretStr:
         _ring(keys.get_secret_value())
         return keys
+
+    @field_validator("holdfast_egress_allow")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        _allowed(text)
+        return text
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
@@ -107,6 +116,11 @@ class Settings(BaseModel):
     def modes(self) -> tuple[Mode, ...]:
         """The modes this server has platform keys for."""
         return tuple(mode for mode in Mode if self.secret_key(mode))
+
+    @property
+    def egress_allow(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of HOLDFAST_EGRESS_ALLOW."""
+        return _allowed(self.holdfast_egress_allow)
 
     def secret_key(self, mode: Mode) -> str:
         key: SecretStr = getattr(self, f"stripe_{mode}_secret_key")
@@ -151,3 +165,10 @@ def _ring(text: str) -> KeyRing:
     if not keys:
         raise ValueError("must hold at least one kid:key")
     return KeyRing(tuple(keys))
+
+
+def _allowed(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one) for one in re.split(r"[\s,]+", text) if one)
+    except ValueError:
+        raise ValueError("must be IP addresses or networks, such as 10.20.0.0/16, with commas between") from None

@@ -8,11 +8,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from connect_app import connections, ids
-from connect_app.models import Alert, Connection, Membership, User, WebhookEvent, Workspace
+from connect_app.models import Alert, Connection, WebhookEvent
 from connect_app.models.base import Json
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
-from jobs import mail, work
+from jobs import owners, work
+from jobs.outbound import telling
 
 log = structlog.get_logger()
 
@@ -109,6 +110,7 @@ def watch(rt: Runtime, claim: work.Claim) -> work.End:
                 close(rt, session, connection, kind)
             else:
                 open(rt, session, connection, kind, details)
+        telling.connection(session, connection, rt.now())
         claim.fence(session)
     return work.Done()
 
@@ -162,25 +164,15 @@ def _publish(session: Session, connection: Connection) -> None:
 
 def _write_to_owners(rt: Runtime, session: Session, connection: Connection, alert_id: str, kind: str, details: Json) -> None:
     """One letter to each owner, in test mode to the first only; asked for in the transaction that opens the alert, hence once."""
-    owners = session.execute(
-        select(User.id, User.email)
-        .join(Membership, Membership.user_id == User.id)
-        .where(Membership.workspace_id == connection.workspace_id, Membership.role == "owner")
-        .order_by(Membership.created_at, User.id)
-    ).all()
-    place = session.execute(select(Workspace.slug).where(Workspace.id == connection.workspace_id)).scalar_one()
     title, meaning, remedy = _words(kind, details)
-    page = f"{rt.settings.base_url}/admin/{place}/settings/stripe?mode={connection.mode}"
-    is_test = connection.mode == Mode.TEST
-    subject = f"{'[Test] ' if is_test else ''}{title}: {connection.account_name}"
-    account = f"{connection.account_name} ({connection.account}, {connection.mode} mode)"
-    for owner in owners[:1] if is_test else owners:
-        mail.ask(
-            session,
-            workspace_id=connection.workspace_id,
-            topic=f"alert/{alert_id}/{owner.id}",
-            to=owner.email,
-            subject=subject,
-            text="\n\n".join(["Hello,", meaning, f"What to do: {remedy}", page, f"Holdfast, for {account}"]) + "\n",
-            now=rt.now(),
-        )
+    owners.write(
+        rt,
+        session,
+        connection.workspace_id,
+        connection.mode,
+        topic=f"alert/{alert_id}",
+        subject=f"{title}: {connection.account_name}",
+        lines=[meaning, f"What to do: {remedy}"],
+        page="/settings/stripe",
+        sign=f"Holdfast, for {connection.account_name} ({connection.account}, {connection.mode} mode)",
+    )

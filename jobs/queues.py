@@ -73,6 +73,8 @@ KINDS = {
     "count_cases": Kind(queue=UPKEEP, handler="jobs.counting:count", attempts=20),
     # row_id is jobs.schedule.ONCE.
     "retention": Kind(queue=UPKEEP, handler="jobs.retention:drop_events", attempts=10),
+    # row_id is an endpoint's id: what is queued for it goes out one after the other, and the row waits for the next try.
+    "outbound": Kind(queue=DELIVERIES, handler="jobs.outbound:send", attempts=1000000),
     # row_id is a delivery's id.
     "email": Kind(queue=DELIVERIES, handler="jobs.mail:deliver", attempts=12, given_up="jobs.mail:give_up"),
 }

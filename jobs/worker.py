@@ -17,9 +17,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from connect_app import config, log, runtime
-from jobs import queues, sweep
+from jobs import queues, sweep, work
 
 logger = structlog.get_logger()
+
+# Who delivers waits for other people's servers: one that is slow must not keep the rest waiting.
+HANDS = 16
 
 
 class Worker(SimpleWorker):
@@ -52,7 +55,11 @@ def main(arguments: list[str]) -> int:
     # All that was imported stays for good: the collector need not look through it again at every batch of events.
     gc.collect()
     gc.freeze()
+    hands = work.Hands(rt, HANDS) if arguments[0] == queues.DELIVERIES else None
+    work.employ(hands)
     serve(rt, arguments[0])
+    if hands is not None:
+        hands.rest()
     rt.close()
     return 0
 

@@ -120,6 +120,7 @@ def disconnect(session: Session, workspace_id: str, mode: str, *, now: datetime,
     if connection is None or not connections.lost(session, workspace_id, connection.id, at=now, reason="disconnected_here", actor=by):
         return False
     queues.enqueue(session, "deauthorize", connection.id, workspace_id, due_at=now)
+    queues.enqueue(session, "watch", connection.id, workspace_id, due_at=now)
     return True
 
 
@@ -171,5 +172,6 @@ def _claim(session: Session, workspace_id: str, connection_id: str, account: str
 def _ask_for_data(session: Session, workspace_id: str, connection_id: str, account: str, mode: Mode, now: datetime) -> None:
     # In this order: the check is three requests, and would wait behind the read-in's whole first turn.
     queues.enqueue(session, "check_connection", connection_id, workspace_id, due_at=now)
+    queues.enqueue(session, "watch", connection_id, workspace_id, due_at=now)
     queues.enqueue(session, "read_in", connection_id, workspace_id, due_at=now)
     store.release_waiting(session, account, mode, now)

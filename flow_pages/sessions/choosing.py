@@ -15,6 +15,7 @@ from flow_pages.document import DiscountOffer
 from flow_pages.sessions import walking
 from flow_pages.visits import Visit
 from jobs import actions, queues
+from jobs.outbound import telling
 
 # A customer who has waited this long for Stripe is promised an email instead of being kept.
 PROMISED_AFTER = timedelta(seconds=20)
@@ -100,6 +101,8 @@ def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, 
     facts.record(
         session, row.workspace_id, row.id, "choice.made", now, {"choice": choice.id, "verb": chosen, "offer": (offer or {}).get("id")}
     )
+    if chosen == "accept":
+        telling.accepted(session, row, choice)
     action = actions.ask(
         session,
         workspace_id=row.workspace_id,

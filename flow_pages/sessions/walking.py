@@ -16,6 +16,7 @@ from flow_pages import steps, visits
 from flow_pages.document import DiscountOffer
 from flow_pages.visits import Visit
 from jobs import validation
+from jobs.outbound import telling
 
 COMMENT_LENGTH = 2000
 
@@ -34,6 +35,7 @@ def shown(session: Session, visit: Visit, now: datetime) -> bool:
     if is_first and touched == now:
         facts.record(session, row.workspace_id, row.id, "session.started", now)
         validation.ask(session, row.workspace_id, [row.id], now + validation.ABANDONED_AFTER)
+        telling.started(session, row, now)
     return True
 
 

@@ -12,6 +12,7 @@ from connect_app import audit, connections, facts, ids
 from connect_app.models import Action, Connection, Subscription
 from connect_app.models.base import Json
 from jobs import queues
+from jobs.outbound import pass_through, telling
 
 IN_FLIGHT = ("queued", "prechecked", "applied")
 WAITING = ("requested", "manual")
@@ -95,6 +96,9 @@ def ask(
         facts.record(session, workspace_id, session_id, kind, now, {"action": action.id, "verb": verb, "code": code})
     if state == "queued":
         queues.enqueue(session, "action", action.id, workspace_id, due_at=now)
+    else:
+        telling.action(session, action, now)
+    pass_through.asked(session, action, now)
     return action
 
 

@@ -15,6 +15,7 @@ from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
 from jobs import letters, plans, receipts, validation
 from jobs.actions import ledger
+from jobs.outbound import telling
 from webhooks import projections
 
 log = structlog.get_logger()
@@ -65,6 +66,7 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     )
     mirrored(session, action, read)
     ledger.record(session, action, "action.verified", now)
+    telling.action(session, action, now)
     _outcome(session, action, before, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
@@ -77,6 +79,7 @@ def manual(session: Session, action: Action, code: str, message: str, now: datet
     due_on = due_on or action.due_on or ledger.renewal(session, action.connection_id, action.subscription)
     action = ledger.move(session, action, "manual", now, code=code, message=message, due_on=due_on)
     ledger.record(session, action, "action.manual", now)
+    telling.action(session, action, now)
     if code in _COUPON_IS_OVER and action.connection_id is not None:
         projections.refetch(session, action.workspace_id, action.connection_id, "coupon", str(action.intent["coupon"]), due_at=now)
     letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)
@@ -87,6 +90,7 @@ def failed(session: Session, action: Action, code: str, message: str, now: datet
     """It was not done, and nobody could do it."""
     action = ledger.move(session, action, "failed", now, code=code, message=message)
     ledger.record(session, action, "action.failed", now)
+    telling.action(session, action, now)
     letters.send(session, action, letters.failed(action, letters.business(session, action)), topic="settled", now=now)
     return action
 

@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from connect_app import connections, facts
 from connect_app.models import Charge, FlowSession, Invoice, Outcome, SessionFact
+from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Refused, Transient
 from jobs import counting, queues, work
+from jobs.outbound import telling
 from jobs.validation import billing, table, worth
 
 log = structlog.get_logger()
@@ -72,12 +74,14 @@ def reckon(
     if case.connection is not None:
         _payments(session, case)
     was, steps = case.was, table.settled(case.was, case.visit, case.standing, now)
+    revenue = case.revenue
     for step in steps:
         changed = {"from": was.state if was else "open", "to": step.state, "how": step.how, "door": step.door}
         facts.record(session, workspace_id, session_id, "outcome.changed", now, {**changed, "since": step.since.isoformat()})
         was = step
     if was is not None and (steps or looked_at is not None or case.was is not None):
-        _keep(session, case, was, looked_at or case.looked_at, now)
+        revenue = _keep(session, case, was, looked_at or case.looked_at, now)
+    _tell(session, case, steps, revenue, now)
     return table.due_at(was, case.visit, now)
 
 
@@ -87,7 +91,26 @@ def ask(session: Session, workspace_id: str, session_ids: Iterable[str], due_at:
         queues.enqueue(session, "validate", session_id, workspace_id, due_at=due_at)
 
 
-def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_at: datetime | None, now: datetime) -> None:
+def _tell(session: Session, case: billing.Case, steps: Iterable[table.Outcome], revenue: Json, now: datetime) -> None:
+    was: tuple[str, str | None] = (case.was.state, case.was.how) if case.was is not None else ("open", None)
+    for step in steps:
+        telling.decided(
+            session,
+            case.row,
+            was=was,
+            state=step.state,
+            how=step.how,
+            door=step.door,
+            since=step.since,
+            interval_ends_at=step.interval_ends_at,
+            revenue=revenue,
+            now=now,
+        )
+        was = (step.state, step.how)
+
+
+def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_at: datetime | None, now: datetime) -> Json:
+    """Write it down; gives the revenue that was frozen with it."""
     revenue = case.revenue
     if case.connection is not None and case.is_attributed and outcome.state != "open":
         revenue = worth.weighed(
@@ -112,6 +135,7 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
     }
     row = insert(Outcome).values(session_id=case.row.id, workspace_id=case.row.workspace_id, **values)
     session.execute(row.on_conflict_do_update(index_elements=[Outcome.session_id], set_=values))
+    return revenue
 
 
 def _payments(session: Session, case: billing.Case) -> None:
