@@ -31,6 +31,9 @@ EVENTS_REACH = timedelta(days=29)
 _TOO_FAST = 429
 _REFUSALS = 4
 
+# Pages that are kept in one transaction where as many wait: more would save little, and cost memory.
+_TOGETHER = 2
+
 _Answer = Read[Page[projections.Mirrored]]
 
 
@@ -104,7 +107,7 @@ def _read(rt: Runtime, claim: work.Claim, connection: Connection, progress: Prog
     """Read the present list until it ends or `until` (monotonic) has passed; None when the whole read-in is done.
 
     Each page leads to the next request before it is written down, so that the database's time and Stripe's overlap; what is under way when
-    we are killed is asked for again, and nothing else. Never more pages are in memory than there are readers.
+    we are killed is asked for again, and nothing else. Never more pages are in memory than there are readers, and _TOGETHER being kept.
     """
     stage = stages.named(progress.stage)
     far = max(progress.far, int(stages.history_begins(progress.as_of).timestamp())) if stage.is_history else progress.far
@@ -117,7 +120,7 @@ def _read(rt: Runtime, claim: work.Claim, connection: Connection, progress: Prog
         while asked:
             answered, _ = wait(asked, return_when=FIRST_COMPLETED)
             steps = []
-            for future in answered:
+            for future in list(answered)[:_TOGETHER]:
                 lane = asked.pop(future)
                 read, following = _answer(future, lane, connection, stage, int(progress.as_of.timestamp()))
                 unread.remove(lane)
