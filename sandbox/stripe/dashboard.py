@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe import catalogue, customers, events, expansion, params, portal, subscriptions
+from sandbox.stripe import catalogue, coupons, customers, events, expansion, params, portal, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, StripeError, invalid, missing
 from sandbox.stripe.worlds import World, clone, new_id
@@ -19,7 +19,7 @@ _VERBS: dict[str, tuple[dict[str, params.Shape | params.Required], Callable[[Con
     "customer": (customers.UPDATE, customers.update),
     "product": (catalogue.PRODUCT_UPDATE, catalogue.update_product),
     "price": (catalogue.PRICE_UPDATE, catalogue.update_price),
-    "coupon": (catalogue.COUPON_UPDATE, catalogue.update_coupon),
+    "coupon": (coupons.UPDATE, coupons.update),
     "billing_portal.configuration": (portal.UPDATE, portal.update),
 }
 _STATUSES = {
@@ -56,7 +56,7 @@ def change(local: LocalStripe, id: str, wanted: Any) -> Obj:
     if kind == "subscription" and wanted == {"status": "canceled"}:
         return subscriptions.cancel(ctx, id, {})
     if wanted == {"deleted": True} and kind in ("customer", "coupon"):
-        return customers.delete(ctx, id, {}) if kind == "customer" else catalogue.delete_coupon(ctx, id, {})
+        return customers.delete(ctx, id, {}) if kind == "customer" else coupons.delete(ctx, id, {})
     fields, verb = _VERBS.get(kind, ({}, None))
     if verb is not None and set(wanted) <= set(fields):
         return verb(ctx, id, params.read(fields, {key: _as_form(value) for key, value in wanted.items()}))

@@ -1,10 +1,10 @@
-"""Coupons as they are redeemed: discounts on a subscription, how long they last and what they take off."""
+"""Coupons as they are redeemed: discounts on a subscription or one of its items, how long they last and what they take off."""
 
 from __future__ import annotations
 
-from sandbox.stripe import events, params, periods
+from sandbox.stripe import events, params, periods, promotion_codes
 from sandbox.stripe.context import Context
-from sandbox.stripe.wire import Obj, missing, refused
+from sandbox.stripe.wire import Obj, StripeError, missing, refused
 from sandbox.stripe.worlds import clone, new_id
 
 LIST = params.clearable(
@@ -25,74 +25,89 @@ def refresh(ctx: Context, coupon: Obj) -> Obj:
     return coupon
 
 
-def check(ctx: Context, subscription: Obj | None, wanted: list[Obj], currency: str) -> None:
-    """Raise 400 unless each entry names a redeemable coupon, or a discount that the subscription already has."""
+def check(
+    ctx: Context, holder: Obj | None, wanted: list[Obj], currency: str, customer: str | None = None, param: str = "discounts"
+) -> None:
+    """Raise 400 unless each entry names a redeemable coupon or promotion code, or a discount that the holder already has."""
     for index, entry in enumerate(wanted):
-        path = f"discounts[{index}]"
+        path = f"{param}[{index}]"
         if len(entry) != 1:
             raise refused(f"You must specify exactly one of coupon, discount, or promotion_code in {path}.", path)
         if "discount" in entry:
-            if subscription is None or entry["discount"] not in subscription["discounts"]:
-                error = missing("discount", entry["discount"], f"{path}[discount]")
-                error.status = 400
-                raise error
-        elif "promotion_code" in entry:
-            error = missing("promotion code", entry["promotion_code"], f"{path}[promotion_code]")
-            error.status = 400
-            raise error
+            if holder is None or entry["discount"] not in holder["discounts"]:
+                raise _unknown("discount", entry["discount"], f"{path}[discount]")
+            continue
+        if "promotion_code" in entry:
+            path = f"{path}[promotion_code]"
+            name = promotion_codes.redeemable(ctx, entry["promotion_code"], customer, path)
         else:
-            coupon = ctx.world.find("coupon", entry["coupon"])
-            if coupon is None:
-                error = missing("coupon", entry["coupon"], f"{path}[coupon]")
-                error.status = 400
-                raise error
-            if not is_valid(ctx, coupon):
-                raise refused(f"Coupon expired: {coupon['id']}", f"{path}[coupon]", "coupon_expired")
-            if coupon["amount_off"] is not None and coupon["currency"] != currency:
-                raise refused(
-                    f"The coupon `{coupon['id']}` has currency `{coupon['currency']}` but the subscription has `{currency}`.",
-                    f"{path}[coupon]",
-                )
+            name, path = entry["coupon"], f"{path}[coupon]"
+        coupon = ctx.world.find("coupon", name)
+        if coupon is None:
+            raise _unknown("coupon", name, path)
+        if not is_valid(ctx, coupon):
+            raise refused(f"Coupon expired: {coupon['id']}", path, "coupon_expired")
+        if coupon["amount_off"] is not None and amount_off(ctx, coupon, currency) is None:
+            raise refused(
+                f"The coupon `{coupon['id']}` has currency `{coupon['currency']}` but the subscription has `{currency}`.",
+                path,
+            )
 
 
-def overwrite(ctx: Context, subscription: Obj, wanted: list[Obj]) -> None:
-    """Make these the subscription's discounts: listed ones stay, coupons are redeemed, the others end."""
+def _unknown(kind: str, id: str, path: str) -> StripeError:
+    error = missing(kind, id, path)
+    error.status = 400
+    return error
+
+
+def amount_off(ctx: Context, coupon: Obj, currency: str) -> int | None:
+    """What a coupon of a fixed amount takes off in this currency, in minor units; None where it has no amount in it."""
+    if coupon["currency"] == currency:
+        return int(coupon["amount_off"])
+    option = ctx.world.coupon_currencies.get(coupon["id"], {}).get(currency)
+    return int(option["amount_off"]) if option else None
+
+
+def overwrite(ctx: Context, holder: Obj, wanted: list[Obj], customer: str) -> None:
+    """Make these the discounts of a subscription or of an item: listed ones stay, coupons are redeemed, the others end."""
     kept = [entry["discount"] for entry in wanted if "discount" in entry]
-    gone = [id for id in subscription["discounts"] if id not in kept]
-    subscription["discounts"] = [
-        entry["discount"] if "discount" in entry else _redeem(ctx, subscription, entry["coupon"]) for entry in wanted
-    ]
+    gone = [id for id in holder["discounts"] if id not in kept]
+    holder["discounts"] = [entry["discount"] if "discount" in entry else _redeem(ctx, holder, entry, customer) for entry in wanted]
     for id in gone:
         _end(ctx, id)
 
 
-def _redeem(ctx: Context, subscription: Obj, coupon_id: str) -> str:
-    coupon = ctx.world.get("coupon", coupon_id)
+def _redeem(ctx: Context, holder: Obj, entry: Obj, customer: str) -> str:
+    code = ctx.world.get("promotion_code", entry["promotion_code"]) if "promotion_code" in entry else None
+    coupon = ctx.world.get("coupon", code["promotion"]["coupon"] if code else entry["coupon"])
     before = clone(coupon)
     coupon["times_redeemed"] += 1
     end = None
     if coupon["duration"] == "repeating":
         end = periods.later(ctx.now, "month", coupon["duration_in_months"])
+    is_item = holder["object"] == "subscription_item"
     discount = ctx.world.put(
         {
             "id": new_id("discount"),
             "object": "discount",
             "checkout_session": None,
-            "customer": subscription["customer"],
+            "customer": customer,
             "customer_account": None,
             "end": end,
             "invoice": None,
             "invoice_item": None,
-            "promotion_code": None,
-            "source": {"coupon": coupon_id, "type": "coupon"},
+            "promotion_code": code["id"] if code else None,
+            "source": {"coupon": coupon["id"], "type": "coupon"},
             "start": ctx.now,
-            "subscription": subscription["id"],
-            "subscription_item": None,
+            "subscription": holder["subscription"] if is_item else holder["id"],
+            "subscription_item": holder["id"] if is_item else None,
         }
     )
     events.tell(ctx, "created", discount)
     if not refresh(ctx, coupon)["valid"]:
         events.tell(ctx, "updated", coupon, before)
+    if code:
+        promotion_codes.count(ctx, code)
     return str(discount["id"])
 
 
@@ -104,32 +119,47 @@ def _end(ctx: Context, id: str) -> None:
 
 def lapse(ctx: Context, subscription: Obj, *, after_invoice: bool) -> None:
     """Take away what is over: `repeating` past its end, and `once` after an invoice used it."""
-    for id in list(subscription["discounts"]):
-        discount = ctx.world.get("discount", id)
-        coupon = ctx.world.remembered("coupon", discount["source"]["coupon"])
-        once = coupon is not None and coupon["duration"] == "once"
-        if (once and after_invoice) or (discount["end"] is not None and discount["end"] <= ctx.now):
-            subscription["discounts"] = [other for other in subscription["discounts"] if other != id]
-            _end(ctx, id)
+    for holder in (subscription, *subscription["items"]["data"]):
+        for id in list(holder["discounts"]):
+            discount = ctx.world.get("discount", id)
+            coupon = ctx.world.remembered("coupon", discount["source"]["coupon"])
+            once = coupon is not None and coupon["duration"] == "once"
+            if (once and after_invoice) or (discount["end"] is not None and discount["end"] <= ctx.now):
+                holder["discounts"] = [other for other in holder["discounts"] if other != id]
+                _end(ctx, id)
 
 
-def taken_off(ctx: Context, subscription: Obj, lines: list[Obj]) -> list[tuple[str, int]]:
-    """Each discount and what it takes off these lines, in minor units, one after the other."""
-    result: list[tuple[str, int]] = []
-    left = {line["id"]: line["amount"] for line in lines if line["amount"] > 0}
-    for id in subscription["discounts"]:
-        coupon = ctx.world.remembered("coupon", ctx.world.get("discount", id)["source"]["coupon"])
-        if coupon is None:
-            continue
-        only = ctx.world.coupon_products.get(coupon["id"])
-        fits = [line["id"] for line in lines if line["id"] in left and (not only or line["pricing"]["price_details"]["product"] in only)]
-        base = sum(left[line] for line in fits)
-        amount = round(base * coupon["percent_off"] / 100) if coupon["percent_off"] else min(base, coupon["amount_off"] or 0)
-        rest = amount
-        for line in fits:
-            share = min(left[line], rest if line == fits[-1] else round(amount * left[line] / base) if base else 0)
-            left[line] -= share
-            rest -= share
-        if amount:
-            result.append((id, amount))
-    return result
+def take_off(ctx: Context, subscription: Obj, lines: list[Obj], *, lasting: bool = False) -> list[tuple[str, int]]:
+    """Write onto each line what its discounts take off, an item's own before the subscription's; gives each discount's sum.
+
+    With `lasting`, only those that are not for a single invoice.
+    """
+    open_lines = [line for line in lines if line["discountable"] and line["amount"] > 0]
+    sums: list[tuple[str, int]] = []
+    for item in subscription["items"]["data"]:
+        own = [line for line in open_lines if (line["parent"]["subscription_item_details"] or {}).get("subscription_item") == item["id"]]
+        sums += [(id, _apply(ctx, id, own, subscription["currency"], lasting)) for id in item["discounts"]]
+    sums += [(id, _apply(ctx, id, open_lines, subscription["currency"], lasting)) for id in subscription["discounts"]]
+    return [(id, amount) for id, amount in sums if amount]
+
+
+def _apply(ctx: Context, id: str, lines: list[Obj], currency: str, lasting: bool) -> int:
+    discount = ctx.world.get("discount", id)
+    coupon = ctx.world.remembered("coupon", discount["source"]["coupon"])
+    if coupon is None or (lasting and coupon["duration"] == "once") or (discount["end"] is not None and discount["end"] <= ctx.now):
+        return 0
+    only = ctx.world.coupon_products.get(coupon["id"])
+    fits = [line for line in lines if not only or (line["pricing"] or {}).get("price_details", {}).get("product") in only]
+    left = {line["id"]: line["amount"] - sum(off["amount"] for off in line["discount_amounts"]) for line in fits}
+    base = sum(left.values())
+    if not base:
+        return 0
+    percent = coupon["percent_off"]
+    amount = int(base * percent / 100 + 0.5) if percent else min(base, amount_off(ctx, coupon, currency) or 0)
+    rest = amount
+    for line in fits:
+        share = min(left[line["id"]], rest if line is fits[-1] else round(amount * left[line["id"]] / base))
+        rest -= share
+        if share:
+            line["discount_amounts"].append({"amount": share, "discount": id})
+    return amount - rest

@@ -24,13 +24,15 @@ def tell(ctx: Context, verb: str, obj: Obj, before: Obj | None = None) -> None:
     if before is not None and obj["object"] == "subscription":
         effects.note(ctx, before, obj)
     previous = effects.difference(before, obj) if before is not None and verb == "updated" else None
-    if previous == {} or ctx.local.is_quiet:
+    if previous == {}:
         return
     send(ctx, f"{_NEWS_PREFIX.get(obj['object'], obj['object'])}.{verb}", obj, previous)
 
 
 def send(ctx: Context, type: str, obj: Obj, previous: Obj | None = None) -> None:
-    """Record an event of this type and queue its deliveries."""
+    """Record an event of this type and queue its deliveries, unless history is being made or a change only tried."""
+    if ctx.local.is_quiet:
+        return
     data: Obj = {"object": clone(obj)}
     if previous is not None:
         data["previous_attributes"] = previous

@@ -20,6 +20,9 @@ _BY_FIELD = {
     "configuration": "billing_portal.configuration",
     "charge": "charge",
     "invoice": "invoice",
+    "promotion_code": "promotion_code",
+    "payment_method": "payment_method",
+    "setup_intent": "setup_intent",
 }
 _MAX_DEPTH = 4
 
@@ -87,9 +90,9 @@ def _lazy(world: World, node: Obj, name: str) -> bool:
             products = world.coupon_products.get(node["id"])
             if products:
                 node[name] = {"products": list(products)}
-        case "coupon" | "price", "currency_options":
-            node[name] = {}
-        case "price", "tiers":
+        case "coupon", "currency_options":
+            node[name] = clone(world.coupon_currencies.get(node["id"], {}))
+        case "price", "currency_options" | "tiers":
             pass
         case _:
             return False

@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import discounts, events, invoices, payment_methods, schedules, subscription_items, subscriptions
+from sandbox.stripe import (
+    collection,
+    discounts,
+    events,
+    invoice_items,
+    invoice_lines,
+    invoices,
+    payment_methods,
+    pending_updates,
+    schedules,
+    subscription_items,
+    subscriptions,
+)
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 from sandbox.stripe.worlds import World, clone
 
 _TRIAL_NOTICE = 3 * 86400
+_PATIENCE = 23 * 3600
+_ROLLING = ("active", "trialing", "past_due", "unpaid")
 
 
 def due_at(world: World, subscription: Obj) -> int | None:
     """The next moment at which something happens to this subscription by itself."""
     status = subscription["status"]
-    if status in (*subscriptions.ENDED, "incomplete"):
-        return None
-    moments = [subscription["cancel_at"]]
+    moments = [_payment_at(world, subscription)]
+    if status not in subscriptions.ENDED:
+        moments += [subscription["cancel_at"], pending_updates.due_at(world, subscription), schedules.due_at(world, subscription)]
+        moments += [world.get("discount", id)["end"] for id in _discounts(subscription)]
+    if status == "incomplete":
+        moments = [subscription["created"] + _PATIENCE]
     if subscription["pause_collection"] is not None:
         moments.append(subscription["pause_collection"]["resumes_at"])
     if status == "trialing" and subscription["id"] not in world.trials_told:
         moments.append(subscription["trial_end"] - _TRIAL_NOTICE)
-    if status in ("active", "trialing", "past_due"):
+    if status in _ROLLING:
         moments.append(subscriptions.period_end(subscription))
-        moments.append(schedules.due_at(world, subscription))
-    if status == "past_due":
-        moments.append(world.get("invoice", subscription["latest_invoice"])["next_payment_attempt"])
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _discounts(subscription: Obj) -> list[str]:
+    return [id for holder in (subscription, *subscription["items"]["data"]) for id in holder["discounts"]]
+
+
+def _owed(world: World, subscription: Obj) -> Obj | None:
+    """The open invoice that the subscription's state hangs on."""
+    invoice = world.find("invoice", subscription["latest_invoice"] or "")
+    return invoice if invoice is not None and invoice["status"] == "open" else None
+
+
+def _payment_at(world: World, subscription: Obj) -> int | None:
+    """When the open invoice is tried again, or is overdue."""
+    invoice = _owed(world, subscription)
+    if invoice is None:
+        return None
+    if invoice["collection_method"] == "send_invoice":
+        return invoice["due_date"] if subscription["status"] == "active" else None
+    return invoice["next_payment_attempt"] if subscription["status"] in ("past_due", *subscriptions.ENDED) else None
 
 
 def settle(ctx: Context, before: Obj) -> None:
@@ -36,31 +70,48 @@ def settle(ctx: Context, before: Obj) -> None:
         after["pause_collection"] = None
         after = subscriptions.commit(ctx, before, after)
         before, after = after, clone(after)
-    if after["cancel_at"] is not None and after["cancel_at"] <= ctx.now:
+    if after["status"] == "incomplete":
+        _expire(ctx, before, after)
+        return
+    if (over := pending_updates.due_at(ctx.world, after)) is not None and over <= ctx.now:
+        pending_updates.expire(ctx, after)
+    if after["cancel_at"] is not None and after["cancel_at"] <= ctx.now and after["status"] not in subscriptions.ENDED:
+        if invoice_items.pending(ctx, after):
+            invoices.bill(ctx, after, [], "subscription_cycle")
         subscriptions.end(ctx, before, after, "cancellation_requested")
         return
     if after["status"] == "trialing" and after["id"] not in ctx.world.trials_told and after["trial_end"] - _TRIAL_NOTICE <= ctx.now:
         ctx.world.trials_told.add(after["id"])
         events.tell(ctx, "trial_will_end", after)
-    if after["status"] == "past_due" and not _retry(ctx, before, after):
+    if not _pursue(ctx, before, after):
         return
-    schedules.move_on(ctx, after)
-    if (
-        subscriptions.period_end(after) <= ctx.now
-        and after["status"] in ("active", "trialing", "past_due")
-        and not _roll(ctx, before, after)
-    ):
+    discounts.lapse(ctx, after, after_invoice=False)
+    if not schedules.move_on(ctx, before, after):
+        return
+    if after["status"] in _ROLLING and subscriptions.period_end(after) <= ctx.now and not _roll(ctx, before, after):
         return
     subscriptions.commit(ctx, before, after)
 
 
-def _retry(ctx: Context, before: Obj, after: Obj) -> bool:
-    """Try the open invoice again; after the last try the subscription is canceled and this says no."""
-    invoice = ctx.world.get("invoice", after["latest_invoice"])
-    if invoice["next_payment_attempt"] is None or invoice["next_payment_attempt"] > ctx.now:
+def _expire(ctx: Context, before: Obj, after: Obj) -> None:
+    """Nobody paid the first invoice within 23 hours."""
+    after |= {"status": "incomplete_expired", "ended_at": ctx.now}
+    if invoice := _owed(ctx.world, after):
+        collection.close(ctx, invoice, "void")
+    subscriptions.commit(ctx, before, after)
+
+
+def _pursue(ctx: Context, before: Obj, after: Obj) -> bool:
+    """See to the open invoice where that is due; after the last try the subscription is canceled and this says no."""
+    at, invoice = _payment_at(ctx.world, after), _owed(ctx.world, after)
+    if at is None or at > ctx.now or invoice is None:
         return True
-    invoices.collect(ctx, after, invoice)
-    if invoice["status"] == "open" and invoice["next_payment_attempt"] is None:
+    if invoice["collection_method"] == "send_invoice":
+        after["status"] = "past_due"
+        events.tell(ctx, "overdue", invoice)
+        return True
+    collection.collect(ctx, after, invoice)
+    if invoice["status"] == "open" and invoice["next_payment_attempt"] is None and after["status"] == "past_due":
         subscriptions.end(ctx, before, after, "payment_failed")
         return False
     return True
@@ -82,8 +133,7 @@ def _roll(ctx: Context, before: Obj, after: Obj) -> bool:
         if item["current_period_end"] <= ctx.now:
             item["current_period_start"] = item["current_period_end"]
             item["current_period_end"] = subscription_items.next_end(item, item["current_period_start"], after["billing_cycle_anchor"])
-            lines.append(invoices.line(ctx, after, item))
-    discounts.lapse(ctx, after, after_invoice=False)
+            lines.append(invoice_lines.of_item(ctx, after, item))
     invoice = invoices.bill(ctx, after, lines, "subscription_cycle")
     discounts.lapse(ctx, after, after_invoice=bool(invoice["discounts"]))
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe import customers, dashboard, invoices, knobs, payment_methods, payments, subscriptions
+from sandbox.stripe import collection, customers, dashboard, knobs, payment_methods, payments, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, invalid, missing
 from sandbox.stripe.worlds import clone, new_id
@@ -82,6 +82,6 @@ def _change_card(ctx: Context, subscription: Obj, *, declines: bool) -> Obj:
     after["default_payment_method"] = card["id"]
     owed = ctx.world.find("invoice", after["latest_invoice"] or "")
     if not declines and owed is not None and owed["status"] == "open":
-        invoices.collect(ctx, after, owed)
+        collection.collect(ctx, after, owed)
     subscriptions.commit(ctx, before, after)
     return after

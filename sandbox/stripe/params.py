@@ -119,6 +119,17 @@ def record(**fields: Shape | Required) -> Shape:
     return read
 
 
+def by_key(shape: Shape) -> Shape:
+    """A hash of any keys, each with a value of this shape."""
+
+    def read(value: Any, path: str) -> Obj:
+        if not isinstance(value, dict):
+            raise invalid("Invalid object", path)
+        return {key: shape(item, f"{path}[{key}]") for key, item in value.items()}
+
+    return read
+
+
 def metadata(value: Any, path: str) -> dict[str, str] | None:
     """Keys and texts; None clears all, an empty text clears its key."""
     if value == "":

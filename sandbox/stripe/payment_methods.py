@@ -59,7 +59,11 @@ def of_subscription(ctx: Context, subscription: Obj) -> Obj | None:
 
 def pays(ctx: Context, subscription: Obj) -> bool:
     """Would a charge go through?"""
-    card = of_subscription(ctx, subscription)
+    return accepts(of_subscription(ctx, subscription))
+
+
+def accepts(card: Obj | None) -> bool:
+    """Would a charge on this card go through?"""
     return card is not None and card["card"]["last4"] != DECLINES_LATER
 
 

@@ -22,7 +22,7 @@ _CLOSED = ("won", "lost")
 
 def take(ctx: Context, invoice: Obj, card: Obj | None) -> None:
     """The money of an invoice that was just paid: a charge, and the invoice's payment that names it. Nothing for an invoice of nothing."""
-    if not invoice["total"] or card is None:
+    if not invoice["amount_due"] or card is None:
         return
     intent = new_id("payment_intent")
     charge = ctx.world.put(_charge(ctx, invoice, card, intent))
@@ -30,8 +30,8 @@ def take(ctx: Context, invoice: Obj, card: Obj | None) -> None:
         {
             "id": new_id("invoice_payment"),
             "object": "invoice_payment",
-            "amount_paid": invoice["total"],
-            "amount_requested": invoice["total"],
+            "amount_paid": invoice["amount_due"],
+            "amount_requested": invoice["amount_due"],
             "created": ctx.now,
             "currency": invoice["currency"],
             "invoice": invoice["id"],
@@ -191,7 +191,7 @@ def newest(ctx: Context, subscription: Obj) -> Obj | None:
     paid = [
         one
         for one in ctx.world.all("invoice", customer=subscription["customer"], status="paid")
-        if one["total"] and one["parent"]["subscription_details"]["subscription"] == subscription["id"]
+        if one["amount_paid"] and (one["parent"] or {}).get("subscription_details", {}).get("subscription") == subscription["id"]
     ]
     if not paid:
         return None
@@ -216,8 +216,8 @@ def _charge(ctx: Context, invoice: Obj, card: Obj, intent: str) -> Obj:
     return {
         "id": new_id("charge"),
         "object": "charge",
-        "amount": invoice["total"],
-        "amount_captured": invoice["total"],
+        "amount": invoice["amount_due"],
+        "amount_captured": invoice["amount_due"],
         "amount_refunded": 0,
         "application": None,
         "application_fee": None,

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox.stripe import accounts, catalogue, customers, discounts, payment_methods, periods, portal, schedules, signups, subscriptions
+from sandbox.stripe import (
+    accounts,
+    catalogue,
+    coupons,
+    customers,
+    discounts,
+    payment_methods,
+    periods,
+    portal,
+    schedules,
+    signups,
+    subscriptions,
+)
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 
@@ -159,7 +171,7 @@ def _stock(ctx: Context, now: int) -> dict[str, Obj]:
         },
         {"id": "SPRING", "name": "Spring sale", "percent_off": 25.0, "duration": "once", "redeem_by": now - 60 * _DAY},
     ):
-        catalogue.create_coupon(ctx, coupon)
+        coupons.create(ctx, coupon)
     portal.create(
         ctx,
         {
@@ -221,5 +233,17 @@ def _shape(ctx: Context, person: Person, subscription: Obj, prices: dict[str, Ob
             pause = {"behavior": "void", "resumes_at": ctx.now + 45 * _DAY}
             subscriptions.update(ctx, subscription["id"], {"pause_collection": pause})
         case "scheduled":
-            ends_at = periods.later(subscriptions.period_end(subscription), "month", 1)
-            schedules.attach(ctx, subscription, prices["pro_month"]["id"], ends_at)
+            _schedule(ctx, subscription, prices["pro_month"]["id"])
+
+
+def _schedule(ctx: Context, subscription: Obj, price: str) -> None:
+    """As it is for this period, for a month at another price, and then let go."""
+    schedule = schedules.create(ctx, {"from_subscription": subscription["id"]})
+    now = schedule["phases"][0]
+    kept = [{"price": item["price"], "quantity": item["quantity"]} for item in now["items"]]
+    ends_at = periods.later(now["end_date"], "month", 1)
+    phases = [
+        {"items": kept, "start_date": now["start_date"], "end_date": now["end_date"], "proration_behavior": "none"},
+        {"items": [{"price": price, "quantity": 1}], "end_date": ends_at, "proration_behavior": "none"},
+    ]
+    schedules.update(ctx, schedule["id"], {"phases": phases})

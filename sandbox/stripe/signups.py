@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import discounts, events, invoices, params, payment_methods, subscription_items, subscriptions
+from sandbox.stripe import discounts, events, invoice_lines, invoices, params, payment_methods, subscription_items, subscription_terms
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, StripeError
 from sandbox.stripe.worlds import clone, new_id
 
 CREATE: dict[str, params.Shape | params.Required] = {
-    **subscriptions.FIELDS,
+    **subscription_terms.FIELDS,
     "customer": params.Required(params.text),
     "items": params.Required(subscription_items.CREATE),
     "trial_period_days": params.integer,
@@ -19,12 +19,13 @@ CREATE: dict[str, params.Shape | params.Required] = {
 def create(ctx: Context, p: Obj) -> Obj:
     """`POST /v1/subscriptions`: bills the first period at once, unless it is a trial."""
     customer = ctx.world.get("customer", p["customer"], "customer")
-    items = subscription_items.checked(ctx, None, p["items"])
+    is_classic = p.get("billing_mode", {}).get("type") == "classic"
+    items, redeemed = subscription_items.checked(ctx, None, p["items"], customer["id"], is_classic=is_classic)
     currency = items[0]["price"]["currency"]
-    discounts.check(ctx, None, p.get("discounts") or [], currency)
+    discounts.check(ctx, None, p.get("discounts") or [], currency, customer["id"])
     if p.get("default_payment_method"):
         payment_methods.check_belongs(ctx, customer["id"], p["default_payment_method"], "default_payment_method")
-    trial_end = subscriptions.trial_end_of(ctx, p, ctx.now)
+    trial_end = subscription_terms.trial_end_of(ctx, p, ctx.now)
     if "trial_period_days" in p:
         trial_end = ctx.now + p["trial_period_days"] * 86400
     subscription = _blank(ctx, customer["id"], currency, p)
@@ -36,12 +37,12 @@ def create(ctx: Context, p: Obj) -> Obj:
     if trial_end:
         subscription |= {"status": "trialing", "trial_start": ctx.now, "trial_end": trial_end, "billing_cycle_anchor": trial_end}
     ctx.world.put(subscription)
-    discounts.overwrite(ctx, subscription, p.get("discounts") or [])
-    subscriptions.set_cancel(ctx, subscription, p)
-    lines = [invoices.line(ctx, subscription, item, amount=0 if trial_end else None) for item in items]
-    must_pay = p.get("payment_behavior") == "error_if_incomplete"
+    discounts.overwrite(ctx, subscription, p.get("discounts") or [], customer["id"])
+    subscription_items.redeem(ctx, items, redeemed, customer["id"])
+    subscription_terms.set_cancel(ctx, subscription, p)
+    lines = [invoice_lines.of_item(ctx, subscription, item, amount=0 if trial_end else None) for item in items]
     try:
-        invoices.bill(ctx, subscription, lines, "subscription_create", must_pay=must_pay)
+        invoices.bill(ctx, subscription, lines, "subscription_create", behavior=p.get("payment_behavior"))
     except StripeError:  # a declined card: no subscription
         del ctx.world.table("subscription")[subscription["id"]]
         raise

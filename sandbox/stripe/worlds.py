@@ -25,6 +25,9 @@ PREFIXES = {
     "invoice": "in_1",
     "line_item": "il_1",
     "invoiceitem": "ii_1",
+    "promotion_code": "promo_1",
+    "setup_intent": "seti_1",
+    "checkout.session": "cs_",
     "payment_method": "pm_1",
     "payment_intent": "pi_3",
     "invoice_payment": "inpay_1",
@@ -69,12 +72,16 @@ class World:
     twin: World | None = field(default=None, repr=False)
     """The same account in the other mode, for a hint when a key of the wrong mode was used."""
     tables: dict[str, dict[str, Obj]] = field(default_factory=dict)
-    pending_lines: dict[str, list[Obj]] = field(default_factory=dict)
-    """Invoice lines waiting for a subscription's next invoice."""
+    rehearsed: list[Obj] | None = None
+    """The invoices drafted so far, where this world is the copy that a change is tried in."""
+    held: dict[str, Obj] = field(default_factory=dict)
+    """Changes of subscriptions that wait for their invoice to be paid, by subscription."""
     trials_told: set[str] = field(default_factory=set)
     """Subscriptions whose coming end of trial was told."""
     coupon_products: dict[str, list[str]] = field(default_factory=dict)
     """The products a coupon is limited to; shown on expansion only."""
+    coupon_currencies: dict[str, Obj] = field(default_factory=dict)
+    """The amounts of a coupon in other currencies than its own; shown on expansion only."""
     sessions: dict[str, Obj] = field(default_factory=dict)
     """Billing portal pages by the secret in their URL."""
 

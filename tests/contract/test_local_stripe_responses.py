@@ -73,6 +73,21 @@ def test_every_route_answers_as_stripe_would(shop: Shop) -> None:
     ask("GET", f"/v1/disputes/{made['id']}")
     schedule = shop.local.world(shop.account, False).get("subscription", shop.subscription("scheduled"))["schedule"]
     ask("GET", f"/v1/subscription_schedules/{schedule}", {"expand[]": "subscription"})
+    ask("GET", "/v1/subscription_schedules", {"customer": str(shop.row("scheduled")["customer"])})
+    ask("POST", f"/v1/subscription_schedules/{schedule}", {"end_behavior": "cancel", "metadata[a]": "b"})
+    ask("POST", f"/v1/subscription_schedules/{schedule}/release", {"preserve_cancel_date": "true"})
+    made = ask("POST", "/v1/subscription_schedules", {"from_subscription": shop.subscription("yearly")})
+    ask("POST", f"/v1/subscription_schedules/{made['id']}/cancel", {"invoice_now": "true", "prorate": "true"})
+    waiting = ask("POST", "/v1/invoiceitems", {"customer": owner, "amount": "500", "currency": "usd", "description": "Setup"})["id"]
+    ask("GET", f"/v1/invoiceitems/{waiting}", {"expand[]": "customer"})
+    ask("GET", "/v1/invoiceitems", {"pending": "true"})
+    form = {"subscription": shop.subscription("monthly"), "subscription_details[cancel_now]": "true"}
+    ask("POST", "/v1/invoices/create_preview", form)
+    ask("DELETE", f"/v1/invoiceitems/{waiting}")
+    code = ask("POST", "/v1/promotion_codes", {"promotion[type]": "coupon", "promotion[coupon]": coupon, "code": "COMEBACK"})["id"]
+    ask("GET", f"/v1/promotion_codes/{code}", {"expand[]": "promotion.coupon"})
+    ask("POST", f"/v1/promotion_codes/{code}", {"active": "false"})
+    ask("GET", "/v1/promotion_codes", {"code": "COMEBACK"})
     configuration = ask("GET", "/v1/billing_portal/configurations", {"active": "true"})["data"][0]["id"]
     ask("POST", f"/v1/billing_portal/configurations/{configuration}", {"features[subscription_cancel][enabled]": "false"})
     ask("GET", f"/v1/billing_portal/configurations/{configuration}")
