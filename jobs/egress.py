@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -30,7 +30,7 @@ DEADLINE = 15.0
 _CONNECT = 5.0
 # What is read of an answer before the connection is closed, and how much of that is kept.
 _READ, _KEPT = 64 * 1024, 1024
-_PORTS = (443, 8443)
+PORTS = (443, 8443)
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(?:[/?][A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*)?", re.ASCII)
 # What neither `is_global` nor the library refuses: addresses that carry another one inside, old local ones, a cloud's own.
 _CLOSED = tuple(
@@ -63,12 +63,22 @@ class Answer:
 class Guard:
     """Resolves a name once, looks at every address it has, and connects to the one it has looked at.
 
-    `allow` are networks that the operator lets through, on any port and without TLS.
+    `allow` are networks that the operator lets through, on any port and without TLS; `ports` is what all others may be reached on,
+    `authorities` a file of certificates to trust in the place of the usual ones.
     """
 
-    def __init__(self, allow: Sequence[Network] = (), resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        allow: Sequence[Network] = (),
+        *,
+        resolve: Resolve | None = None,
+        ports: Collection[int] = PORTS,
+        authorities: str | None = None,
+    ) -> None:
         self._allow = tuple(allow)
         self._resolve = resolve or _resolve
+        self._ports = frozenset(ports)
+        self._authorities = authorities or True
 
     def check(self, url: str) -> None:
         """Raises Forbidden for an address that nothing would be sent to as things stand now."""
@@ -86,10 +96,11 @@ class Guard:
         scheme, host, port = self._parts(url)
         address, is_allowed = self._vetted(scheme, host, port)
         watch = _Watch(deadline)
-        timeout = (_CONNECT, deadline)
+        timeout = (min(_CONNECT, deadline), deadline)
         hardened = Config(ip_filter_enable=True, ip_filter_allow_loopback_ips=False, never_redirect=True, default_timeout=timeout)
         with Manager(hardened).get_session() as session, watch:
             session.trust_env = False
+            session.verify = self._authorities
             session.mount(f"{scheme}://", _Line(address, is_allowed=is_allowed, is_tls=scheme == "https", watch=watch))
             sent = {"User-Agent": "Holdfast", "Accept-Encoding": "identity", **headers}
             try:
@@ -137,8 +148,8 @@ class Guard:
             raise Forbidden("This address leads into a private network.")
         if scheme != "https":
             raise Forbidden("The address must begin with https://.")
-        if port not in _PORTS:
-            raise Forbidden(f"The port must be {_PORTS[0]} or {_PORTS[1]}.")
+        if port not in self._ports:
+            raise Forbidden(f"The port must be {' or '.join(str(one) for one in sorted(self._ports))}.")
         return found[0], False
 
     def _is_allowed(self, address: Address) -> bool:
