@@ -5,8 +5,10 @@ Date header of the answer that brought the object. No foreign keys between mirro
 """
 
 from datetime import datetime
+from typing import ClassVar
 
 from sqlalchemy import BigInteger, Computed, ForeignKeyConstraint, Index
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.schema import SchemaItem
 
@@ -14,11 +16,14 @@ from connect_app.models.base import Base, Json, Tenant
 
 
 class _Mirrored(Tenant):
+    # The foreign key below is enough: each of them is looked up at every row that is written.
+    workspace_id: Mapped[str] = mapped_column()
     connection_id: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
     as_of: Mapped[datetime]
     is_deleted: Mapped[bool] = mapped_column(server_default="false")
-    raw: Mapped[Json]
+    # Not jsonb, which takes far longer to write: it is read whole, or by a key or two.
+    raw: Mapped[Json] = mapped_column(JSON)
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[SchemaItem, ...]:
@@ -112,8 +117,12 @@ class Discount(_Mirrored, Base):
 
 
 class Charge(_Mirrored, Base):
-    """A payment, for what of it was given back or is disputed. `invoice` is filled in from Stripe where the payload no longer says it."""
+    """A payment, for what of it was given back or is disputed. `invoice` is filled in from Stripe where the payload no longer says it.
 
+    There, null is not asked yet, and PAID_NONE an answer.
+    """
+
+    PAID_NONE: ClassVar = ""
     __tablename__ = "charges"
     customer: Mapped[str | None]
     payment_intent: Mapped[str | None]

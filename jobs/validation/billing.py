@@ -15,7 +15,7 @@ from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.account import AccountGateway
-from connect_app.stripe_gateway.errors import Missing
+from connect_app.stripe_gateway.errors import Missing, Refused
 from jobs import budget
 from jobs.validation import footing, table, worth
 from webhooks import attribution, projections
@@ -95,7 +95,7 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
 
 
 def look(rt: Runtime, case: Case) -> bool:
-    """Ask Stripe now, and keep in the mirror what it says of the subscription, its payments and what followed it.
+    """Ask Stripe now, and keep in the mirror what it says of the subscription, its invoices and what followed it.
 
     False where Stripe has no such subscription. Raises what the gateway raises; nothing is open meanwhile.
     """
@@ -115,8 +115,31 @@ def look(rt: Runtime, case: Case) -> bool:
             later = footing.successor(session, case.row, held.subscription) if held is not None else None
         if later is not None:
             _read_invoices(rt, account, connection, later.subscription.id)
-    _follow_charges(rt, account, connection, case.row)
     return is_there
+
+
+def follow_charges(rt: Runtime, case: Case) -> None:
+    """Ask which invoices the customer's refunded and disputed charges paid: since 2025-03-31 only the invoices' payments tell.
+
+    Once for each charge, whenever its news come and whatever the outcome is by then: money is given back after decisions, too. Raises what
+    the gateway raises; nothing is open meanwhile.
+    """
+    connection = case.connection
+    if connection is None or not case.can_look:
+        return
+    with rt.transaction(connection.workspace_id) as session:
+        unknown = worth.unlinked(session, connection.id, case.row.customer)
+    account = rt.stripe(connection.mode).account(connection.account)
+    for charge, payment_intent in unknown:
+        budget.wait(rt, connection.account, connection.mode)
+        try:
+            invoice = account.invoice_paid_by(payment_intent).value
+        except (Missing, Refused) as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            invoice = None
+        with rt.transaction(connection.workspace_id) as session:
+            attribution.pays(session, connection.id, charge, invoice)
 
 
 def _read(rt: Runtime, account: AccountGateway, connection: Connection, id: str) -> bool:
@@ -139,18 +162,6 @@ def _read_invoices(rt: Runtime, account: AccountGateway, connection: Connection,
     page = account.invoices(subscription=subscription, limit=_INVOICES)
     with rt.transaction(connection.workspace_id) as session:
         projections.apply_reads(session, connection.workspace_id, connection.id, page.value.items, page.as_of)
-
-
-def _follow_charges(rt: Runtime, account: AccountGateway, connection: Connection, row: FlowSession) -> None:
-    """Which invoice a refunded or disputed charge paid: since 2025-03-31 only the invoice's payments tell."""
-    with rt.transaction(connection.workspace_id) as session:
-        unknown = worth.unlinked(session, connection.id, row.customer)
-    for charge, payment_intent in unknown:
-        budget.wait(rt, connection.account, connection.mode)
-        invoice = account.invoice_paid_by(payment_intent).value
-        if invoice is not None:
-            with rt.transaction(connection.workspace_id) as session:
-                attribution.pays(session, connection.id, charge, invoice)
 
 
 def _actions(session: Session, row: FlowSession) -> list[Action]:

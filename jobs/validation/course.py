@@ -32,21 +32,22 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
         return work.Done()
     is_missing, looked_at, hindrance = False, None, None
     steps = table.settled(case.was, case.visit, case.standing, now)
-    if table.wants_look(steps[-1] if steps else case.was, case.looked_at, now):
-        if not case.can_look:
-            hindrance = "Stripe cannot be asked" if case.is_attributed else None
-        else:
-            try:
-                is_missing = not billing.look(rt, case)
-                looked_at = rt.now()
-            except Transient as failure:
-                return work.Again(problem=str(failure))
-            except AccessLost as loss:
-                _access_lost(rt, claim, case, loss)
-                hindrance = str(loss)
-            except Refused as refusal:
-                log.warning("validation.refused", session=claim.row_id, problem=str(refusal))
-                hindrance = str(refusal)
+    wants_look = table.wants_look(steps[-1] if steps else case.was, case.looked_at, now)
+    if wants_look and not case.can_look:
+        hindrance = "Stripe cannot be asked" if case.is_attributed else None
+    try:
+        if wants_look and case.can_look:
+            is_missing = not billing.look(rt, case)
+            looked_at = rt.now()
+        billing.follow_charges(rt, case)
+    except Transient as failure:
+        return work.Again(problem=str(failure))
+    except AccessLost as loss:
+        _access_lost(rt, claim, case, loss)
+        hindrance = str(loss)
+    except Refused as refusal:
+        log.warning("validation.refused", session=claim.row_id, problem=str(refusal))
+        hindrance = str(refusal)
     with rt.transaction(claim.tenant) as session:
         due_at = reckon(session, claim.tenant, claim.row_id, rt.now(), looked_at=looked_at, is_missing=is_missing)
         counting.ask(session, claim.tenant, rt.now())

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from connect_app.models import FlowSession
-from sandbox.stripe import portal
+from sandbox.stripe import payments, portal
 from tests import customers
 from tests.stories.diary import Diary
 
@@ -305,6 +305,61 @@ def test_paid_since_is_net_of_refunds_and_disputes_and_a_dispute_won_brings_it_b
     assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 900, "disputed": 0}}
     assert [fact.data["amount"] for fact in diary.facts(visit, "charge.refunded")] == [900]
     assert [fact.data["status"] for fact in diary.facts(visit, "charge.disputed")] == ["needs_response", "won"]
+
+
+def asked_for_payments(diary: Diary) -> int:
+    return sum(row["path"] == "/v1/invoice_payments" for row in diary.local.requests)
+
+
+def test_what_is_given_back_while_on_watch_or_after_the_decision_counts_at_once_and_stripe_is_asked_once(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 0.1)
+    before = asked_for_payments(diary)
+    diary.befalls("refund", amount=100)
+    assert diary.outcome(visit)[0] == "watch"
+    assert diary.worth(visit)["paid"]["usd"]["refunded"] == 100
+    diary.befalls("refund", amount=200)
+    diary.day(31)
+    assert diary.outcome(visit)[0] == "saved"
+    assert asked_for_payments(diary) == before + 1
+    # Another month, long after the decision.
+    diary.day(diary.renewal() + 0.1)
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 5800, "refunded": 300, "disputed": 0}}
+    diary.befalls("refund")
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 5800, "refunded": 3200, "disputed": 0}}
+    assert [fact.data["amount"] for fact in diary.facts(visit, "charge.refunded")] == [100, 300, 2900]
+    # What was frozen stays.
+    assert (diary.outcome(visit)[0], diary.worth(visit)["saved"]["amount"]) == ("saved", 2900)
+
+
+def test_a_payment_of_a_lost_customer_s_is_disputed_and_the_dispute_is_lost_after_they_went(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 0.1)
+    diary.changes(cancel_at_period_end=True)
+    assert diary.outcome(visit)[0] == "lost"
+    diary.day(40)
+    diary.befalls("dispute")
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 2900}}
+    diary.befalls("dispute_lost")
+    diary.day(75)
+    assert diary.outcome(visit)[0] == "lost"
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 2900}}
+    assert [fact.data["status"] for fact in diary.facts(visit, "charge.disputed")] == ["needs_response", "lost"]
+
+
+def test_a_charge_that_paid_no_invoice_is_asked_about_once_and_counts_for_nothing(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 0.1)
+    world, before = diary.local.world(diary.stage.account, False), asked_for_payments(diary)
+    charge = max(world.all("charge", customer=diary.customer), key=lambda one: one["created"])["id"]
+    for payment in list(world.all("invoice_payment")):
+        world.forget(payment)
+    payments.refund(diary.by_hand(), {"charge": charge, "amount": 100})
+    diary.work()
+    payments.dispute(diary.by_hand(), charge)
+    diary.day(31)
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 0}}
+    assert asked_for_payments(diary) == before + 1
 
 
 # How we know.
