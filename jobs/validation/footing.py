@@ -67,14 +67,17 @@ def _shown(
     predecessor: table.Left | None = None,
 ) -> table.Standing:
     one = held.subscription
-    invoices = select(Invoice.status, Invoice.created_at).where(
+    tries, collection = Invoice.raw["attempt_count"].as_string(), Invoice.raw["collection_method"].as_string()
+    invoices = select(Invoice.status, Invoice.created_at, tries.label("tries"), collection.label("collection")).where(
         Invoice.connection_id == connection.id,
         Invoice.subscription == one.id,
         Invoice.is_deleted.is_(False),
         Invoice.status.is_distinct_from("draft"),
     )
     made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
-    is_owing = bool(made) and made[0].status != "paid"
+    asked = [invoice for invoice in made if not _is_let_go(invoice.status, invoice.tries, invoice.collection)]
+    # An invoice that nobody wants paid is not owed; but where there are no others, nothing shows that they pay.
+    is_owing = bool(made) and (not asked or asked[0].status != "paid")
     kind: table.Kind = "paying"
     if has_left(one):
         kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
@@ -91,6 +94,14 @@ def _shown(
         successor_at=successor_at,
         predecessor=predecessor,
     )
+
+
+def _is_let_go(status: str | None, tries: str | None, collection: str | None) -> bool:
+    """Whether an invoice asks for nothing: voided, or free time (an extension), whose invoices are closed as uncollectible untried.
+
+    One that was asked for and given up is not owed either, but it is their last invoice, and it was not paid.
+    """
+    return status == "void" or (status == "uncollectible" and tries in (None, "0") and collection != "send_invoice")
 
 
 def _left_at(subscription: objects.Subscription) -> datetime | None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from connect_app.models import FlowSession
-from sandbox.stripe import payments, portal
+from sandbox.stripe import payments, portal, settlements
 from tests import customers
 from tests.stories.diary import Diary
 
@@ -146,6 +146,52 @@ def test_an_unpaid_invoice_at_the_end_keeps_it_on_watch_until_it_is_settled(diar
     assert diary.stripe("subscription", diary.subscription)["status"] == "past_due"
     assert diary.outcome(visit) == ("watch", "kept", None)
     diary.befalls("card_works")
+    assert diary.outcome(visit) == ("saved", "kept", None)
+
+
+@pytest.mark.parametrize("behavior", ["void", "mark_uncollectible"])
+def test_invoices_of_a_pause_or_an_extension_that_is_over_are_not_owed(diary: Diary, behavior: str) -> None:
+    renewal = diary.renewal()
+    diary.prefers("save_interval_days", int(renewal) + 5)
+    visit = diary.says_never_mind()
+    ends = int(diary.clock().timestamp()) + int((renewal + 2) * 86400)
+    diary.changes(pause_collection={"behavior": behavior, "resumes_at": ends})
+    diary.day(renewal + 3)
+    [newest, *_] = sorted(
+        diary.local.world(diary.stage.account, False).all("invoice", customer=diary.customer), key=lambda one: one["created"], reverse=True
+    )
+    assert newest["status"] == {"void": "void", "mark_uncollectible": "uncollectible"}[behavior]
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.day(renewal + 6)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+    assert diary.worth(visit)["paid"] == {}
+
+
+def test_an_invoice_that_was_given_up_is_not_paid_and_a_later_one_settles_it(diary: Diary) -> None:
+    renewal = diary.renewal()
+    diary.prefers("save_interval_days", int(renewal) + 2)
+    visit = diary.says_never_mind()
+    diary.befalls("card_declines")
+    diary.day(renewal + 1)
+    owed = diary.stripe("subscription", diary.subscription)["latest_invoice"]
+    settlements.mark_uncollectible(diary.by_hand(), owed, {})
+    diary.day(renewal + 3)
+    assert diary.stripe("subscription", diary.subscription)["status"] == "active"
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    diary.befalls("card_works")
+    diary.day(diary.renewal() + 0.1)
+    assert diary.outcome(visit) == ("saved", "kept", None)
+
+
+def test_who_owes_an_invoice_that_is_voided_owes_nothing(diary: Diary) -> None:
+    renewal = diary.renewal()
+    diary.prefers("save_interval_days", int(renewal) + 2)
+    visit = diary.says_never_mind()
+    diary.befalls("card_declines")
+    diary.day(renewal + 3)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    settlements.void(diary.by_hand(), diary.stripe("subscription", diary.subscription)["latest_invoice"], {})
+    diary.work()
     assert diary.outcome(visit) == ("saved", "kept", None)
 
 
