@@ -31,6 +31,7 @@ PRODUCT_LIST: _Fields = {
 }
 
 _INTERVAL = params.one_of("day", "month", "week", "year")
+_TIER = params.record(flat_amount=params.integer, unit_amount=params.integer, up_to=params.Required(params.either("inf", params.integer)))
 PRICE_UPDATE: _Fields = {
     "active": params.boolean,
     "lookup_key": params.clearable(params.text),
@@ -41,7 +42,11 @@ PRICE_CREATE: _Fields = {
     **PRICE_UPDATE,
     "currency": params.Required(params.text),
     "product": params.Required(params.text),
+    "billing_scheme": params.one_of("per_unit", "tiered"),
+    "tiers": params.many(_TIER),
+    "tiers_mode": params.one_of("graduated", "volume"),
     "unit_amount": params.integer,
+    "unit_amount_decimal": params.decimal,
     "tax_behavior": params.one_of("exclusive", "inclusive", "unspecified"),
     "recurring": params.record(
         interval=params.Required(_INTERVAL),
@@ -111,19 +116,27 @@ def find_products(ctx: Context, p: Obj) -> Obj:
 
 
 def create_price(ctx: Context, p: Obj) -> Obj:
-    """`POST /v1/prices`, per unit."""
+    """`POST /v1/prices`, per unit or in tiers."""
     ctx.world.get("product", p["product"], "product")
     recurring = None
     if "recurring" in p:
         recurring = {"interval_count": 1, "meter": None, "trial_period_days": None, "usage_type": "licensed"} | p["recurring"]
-    if "unit_amount" not in p:
+    if recurring and recurring["usage_type"] == "metered" and recurring["meter"] is None:
+        raise refused(
+            "You must specify `recurring[meter]` when `recurring[usage_type]` is `metered`.", "recurring[meter]", "parameter_missing"
+        )
+    tiers = _tiers(p)
+    amount, decimal = p.get("unit_amount"), p.get("unit_amount_decimal")
+    if tiers is None and (amount is None) == (decimal is None):
         raise refused("You must specify either `unit_amount` or `unit_amount_decimal`.", "unit_amount", "parameter_missing")
+    if decimal is not None and "." not in decimal:
+        amount = int(decimal)
     price = ctx.world.put(
         {
             "id": new_id("price"),
             "object": "price",
             "active": p.get("active", True),
-            "billing_scheme": "per_unit",
+            "billing_scheme": p.get("billing_scheme", "per_unit"),
             "created": ctx.now,
             "currency": p["currency"].lower(),
             "custom_unit_amount": None,
@@ -134,15 +147,44 @@ def create_price(ctx: Context, p: Obj) -> Obj:
             "product": p["product"],
             "recurring": recurring,
             "tax_behavior": p.get("tax_behavior", "unspecified"),
-            "tiers_mode": None,
+            "tiers_mode": p.get("tiers_mode"),
             "transform_quantity": None,
             "type": "recurring" if recurring else "one_time",
-            "unit_amount": p["unit_amount"],
-            "unit_amount_decimal": str(p["unit_amount"]),
+            "unit_amount": amount,
+            "unit_amount_decimal": decimal or (None if amount is None else str(amount)),
         }
     )
+    if tiers is not None:
+        ctx.world.tiers[price["id"]] = tiers
     events.tell(ctx, "created", price)
     return price
+
+
+def _tiers(p: Obj) -> list[Obj] | None:
+    """The tiers as a price shows them, the last one endless; None for a price per unit. Raises 400."""
+    if p.get("billing_scheme", "per_unit") == "per_unit":
+        if set(p) & {"tiers", "tiers_mode"}:
+            raise refused("You may only specify `tiers` and `tiers_mode` when `billing_scheme` is `tiered`.", "tiers")
+        return None
+    if "unit_amount" in p or "unit_amount_decimal" in p:
+        raise refused("You can't specify `unit_amount` when `billing_scheme` is `tiered`.", "unit_amount")
+    for name in ("tiers", "tiers_mode"):
+        if not p.get(name):
+            raise refused(f"You must specify `{name}` when `billing_scheme` is `tiered`.", name, "parameter_missing")
+    ends = [None if tier["up_to"] == "inf" else int(tier["up_to"]) for tier in p["tiers"]]
+    finite = [end for end in ends[:-1] if end is not None]
+    if ends[-1] is not None or len(finite) < len(ends) - 1 or sorted(finite) != finite:
+        raise refused("Tiers must be in ascending order of `up_to`, and the last one must be `inf`.", "tiers")
+    return [
+        {
+            "flat_amount": tier.get("flat_amount"),
+            "flat_amount_decimal": None if "flat_amount" not in tier else str(tier["flat_amount"]),
+            "unit_amount": tier.get("unit_amount"),
+            "unit_amount_decimal": None if "unit_amount" not in tier else str(tier["unit_amount"]),
+            "up_to": end,
+        }
+        for tier, end in zip(p["tiers"], ends, strict=True)
+    ]
 
 
 def update_price(ctx: Context, id: str, p: Obj) -> Obj:

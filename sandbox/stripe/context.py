@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What every verb gets first. `source` is `api`, `dashboard`, `portal` or `clock`."""
+    """What every verb gets first. `source` is `api`, `dashboard`, `portal`, `checkout` or `clock`."""
 
     local: LocalStripe
     world: World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sandbox.stripe import accounts, dashboard, knobs, misfortunes, seed
+from sandbox.stripe import accounts, contract, dashboard, knobs, misfortunes, seed
 from sandbox.stripe.wire import Obj, Reply, Request, StripeError, invalid, missing, to_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def _answer(local: LocalStripe, request: Request) -> Any:
             if not since.isdecimal() or len(since) > 18:
                 raise invalid("`since` is the number of a request.", "since")
             return local.requests[int(since) :]
+        case "GET", ["contract"]:
+            since = query.get("since", "0")
+            if not since.isdecimal() or len(since) > 18:
+                raise invalid("`since` is the number of a request.", "since")
+            return [broken for row in local.requests[int(since) :] if (broken := _broken(row))]
         case "GET", ["effects"]:
             wanted = query.get("subscription")
             return [row for row in local.effects if wanted in (None, row["subscription"])]
@@ -77,6 +82,12 @@ def _answer(local: LocalStripe, request: Request) -> Any:
         case "GET", ["seeded"]:
             return seed.told(local)
     raise StripeError(404, f"There is no control {method} {request.path}.")
+
+
+def _broken(row: Obj) -> Obj | None:
+    """What the SDK's own types have against a request, None where they would let it pass."""
+    told = contract.problem(row["method"], row["path"], row["form"]) if row["path"].startswith("/v1/") else None
+    return {key: row[key] for key in ("n", "method", "path", "status")} | {"problem": told} if told else None
 
 
 def _webhooks(local: LocalStripe) -> Obj:

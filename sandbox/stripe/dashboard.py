@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe import catalogue, coupons, customers, events, expansion, params, portal, subscriptions
+from sandbox.stripe import catalogue, coupons, customers, events, expansion, params, portal, schedules, settlements, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, StripeError, invalid, missing
 from sandbox.stripe.worlds import World, clone, new_id
@@ -20,6 +20,8 @@ _VERBS: dict[str, tuple[dict[str, params.Shape | params.Required], Callable[[Con
     "product": (catalogue.PRODUCT_UPDATE, catalogue.update_product),
     "price": (catalogue.PRICE_UPDATE, catalogue.update_price),
     "coupon": (coupons.UPDATE, coupons.update),
+    "subscription_schedule": (schedules.UPDATE, schedules.update),
+    "invoice": (settlements.UPDATE, settlements.update),
     "billing_portal.configuration": (portal.UPDATE, portal.update),
 }
 _STATUSES = {

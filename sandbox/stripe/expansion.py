@@ -92,7 +92,10 @@ def _lazy(world: World, node: Obj, name: str) -> bool:
                 node[name] = {"products": list(products)}
         case "coupon", "currency_options":
             node[name] = clone(world.coupon_currencies.get(node["id"], {}))
-        case "price", "currency_options" | "tiers":
+        case "price", "tiers":
+            if tiers := world.tiers.get(node["id"]):
+                node[name] = clone(tiers)
+        case "price", "currency_options":
             pass
         case _:
             return False

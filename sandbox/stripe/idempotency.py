@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.stripe.wire import Reply, StripeError
@@ -21,9 +21,10 @@ class _Entry:
 
 
 class Keys:
-    """What was answered under which key, by account and mode; the caller holds the lock."""
+    """What was answered under which key, by account and mode, for a day of the clock; the caller holds the lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         self._entries: dict[Scope, _Entry] = {}
 
     def begin(self, scope: Scope, print: str) -> Reply | None:
@@ -31,10 +32,10 @@ class Keys:
         if len(scope[2]) > _LONGEST:
             raise StripeError(400, "Idempotency keys can be at most 255 characters long.", is_saved=False)
         entry = self._entries.get(scope)
-        if entry is not None and entry.at < time.time() - _KEPT_SECONDS:
+        if entry is not None and entry.at < self._now() - _KEPT_SECONDS:
             entry = None
         if entry is None:
-            self._entries[scope] = _Entry(print, time.time())
+            self._entries[scope] = _Entry(print, self._now())
             return None
         if entry.print != print:
             raise StripeError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj
 from sandbox.stripe.worlds import clone, new_id
 
 
-def price_of(price: Obj, quantity: int) -> int:
+def price_of(ctx: Context, price: Obj, quantity: int) -> int:
     """What so many cost for one period, in minor units: by unit, or by the tiers that the quantity reaches."""
-    tiers = price.get("tiers")
-    if not tiers:
-        return round(float(price["unit_amount_decimal"] or 0) * quantity)
+    tiers = ctx.world.tiers.get(price["id"])
+    if tiers is None:
+        return int(Decimal(price["unit_amount_decimal"] or 0) * quantity + Decimal("0.5"))
     if price["tiers_mode"] == "volume":
         tier = next(tier for tier in tiers if tier["up_to"] is None or quantity <= tier["up_to"])
         return (tier["flat_amount"] or 0) + (tier["unit_amount"] or 0) * quantity if quantity else 0
@@ -30,7 +32,7 @@ def of_item(ctx: Context, subscription: Obj, item: Obj, *, amount: int | None = 
     price = item["price"]
     quantity = item["quantity"] or 0
     name = ctx.world.get("product", price["product"])["name"]
-    cost = price_of(price, quantity) if amount is None else amount
+    cost = price_of(ctx, price, quantity) if amount is None else amount
     return _line(ctx, cost, price["currency"], f"{quantity} × {name}") | {
         "discountable": True,
         "parent": {

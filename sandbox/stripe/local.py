@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from sandbox.stripe import accounts, api, control, oauth, pages, portal_pages
+from sandbox.stripe import accounts, api, checkout_pages, control, oauth, pages, portal_pages
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.deliveries import Deliveries, Send
 from sandbox.stripe.faults import Faults
@@ -42,7 +42,6 @@ class LocalStripe:
         """Whose access token it is."""
         self.codes: dict[str, Obj] = {}
         self.endpoint_secrets: dict[str, str] = {}
-        self.idempotency = Keys()
         self.faults = Faults()
         self.requests: list[Obj] = []
         self.effects: list[Obj] = []
@@ -50,6 +49,7 @@ class LocalStripe:
         self.is_quiet = False
         """True while history is made that nobody is told of."""
         self.clock = Clock(self)
+        self.idempotency = Keys(self.clock.now)
         self.deliveries = Deliveries(self)
         self.platform = accounts.make(self, platform_name, "platform@holdfast.example")["id"]
 
@@ -81,6 +81,8 @@ class LocalStripe:
                 return oauth.authorize(self, request)
             if path.startswith("/p/session/"):
                 return portal_pages.answer(self, request)
+            if path.startswith("/c/pay/"):
+                return checkout_pages.answer(self, request)
             if path.startswith("/_sandbox"):
                 return control.answer(self, request)
         if path == "/" and request.method == "GET":

@@ -10,6 +10,7 @@ from sandbox.stripe.wire import Obj, StripeError, invalid
 
 Shape = Callable[[Any, str], Any]
 
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -52,6 +53,13 @@ def number(value: Any, path: str) -> float:
         return float(text(value, path))
     except ValueError:
         raise invalid(f"Invalid decimal: {value}", path) from None
+
+
+def decimal(value: Any, path: str) -> str:
+    """A decimal number as text, with at most twelve decimal places."""
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        raise invalid(f"Invalid decimal: {value}", path)
+    return value
 
 
 def boolean(value: Any, path: str) -> bool:

@@ -42,6 +42,7 @@ def of(ctx: Context, customer: str) -> Context:
     here.tables["customer"] = {customer: clone(there.get("customer", customer, "customer"))}
     here.trials_told = set(there.trials_told)
     here.coupon_products, here.coupon_currencies = there.coupon_products, there.coupon_currencies
+    here.tiers = there.tiers
     here.held = clone(there.held)
     local = copy.copy(ctx.local)
     local.is_quiet = True

@@ -156,7 +156,7 @@ def change(ctx: Context, before: Obj, after: Obj, items: list[Obj], p: Obj) -> N
     changed = [item for item in items if item["id"] in old and _bought(item) != _bought(old[item["id"]])]
     added = [item for item in items if item["id"] not in old]
     gone = [item for id, item in old.items() if id not in {item["id"] for item in items}]
-    restarted = [] if is_trial else _restarted(old, items, p)
+    restarted = [] if is_trial else _restarted(ctx, old, items, p)
     wholes = {item["id"]: _join(ctx, before, item) for item in added}
     if not is_trial:
         for item in restarted:
@@ -189,10 +189,10 @@ def _bought(item: Obj) -> tuple[str, int | None]:
     return item["price"]["id"], item["quantity"]
 
 
-def _restarted(old: dict[str, Obj], items: list[Obj], p: Obj) -> list[Obj]:
+def _restarted(ctx: Context, old: dict[str, Obj], items: list[Obj], p: Obj) -> list[Obj]:
     kept = [item for item in items if item["id"] in old]
-    was_free = not any(invoice_lines.price_of(item["price"], item["quantity"] or 0) for item in old.values())
-    is_free = not any(invoice_lines.price_of(item["price"], item["quantity"] or 0) for item in items)
+    was_free = not any(invoice_lines.price_of(ctx, item["price"], item["quantity"] or 0) for item in old.values())
+    is_free = not any(invoice_lines.price_of(ctx, item["price"], item["quantity"] or 0) for item in items)
     if p.get("billing_cycle_anchor", {}).get("type") == "now" or (was_free and not is_free and kept):
         return kept
     return [item for item in kept if _interval(item) != _interval(old[item["id"]])]

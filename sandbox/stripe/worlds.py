@@ -82,6 +82,10 @@ class World:
     """The products a coupon is limited to; shown on expansion only."""
     coupon_currencies: dict[str, Obj] = field(default_factory=dict)
     """The amounts of a coupon in other currencies than its own; shown on expansion only."""
+    tiers: dict[str, list[Obj]] = field(default_factory=dict)
+    """The tiers of prices that have some; shown on expansion only."""
+    pages: dict[str, str] = field(default_factory=dict)
+    """Checkout sessions by the secret in the URL of their page."""
     sessions: dict[str, Obj] = field(default_factory=dict)
     """Billing portal pages by the secret in their URL."""
 

@@ -61,6 +61,24 @@ def test_every_route_answers_as_stripe_would(shop: Shop) -> None:
     ask("DELETE", f"/v1/subscriptions/{subscription}", {"invoice_now": "true", "prorate": "true"})
     invoice = ask("GET", "/v1/invoices", {"subscription": subscription})["data"][0]["id"]
     ask("GET", f"/v1/invoices/{invoice}", {"expand[]": "customer"})
+    owed = ask("GET", "/v1/invoices", {"subscription": shop.subscription("past_due"), "status": "open"})["data"][0]["id"]
+    ask("POST", f"/v1/invoices/{owed}", {"auto_advance": "false", "metadata[a]": "b"})
+    ask("POST", f"/v1/invoices/{owed}/mark_uncollectible")
+    ask("POST", f"/v1/invoices/{owed}/void")
+    ask("POST", f"/v1/subscriptions/{shop.subscription('past_due')}", {"pause_collection[behavior]": "keep_as_draft"})
+    shop.local.clock.advance(31 * DAY)
+    draft = ask("GET", "/v1/invoices", {"subscription": shop.subscription("past_due"), "status": "draft"})["data"][0]["id"]
+    ask("POST", f"/v1/invoices/{draft}/finalize", {"auto_advance": "false"})
+    ask("POST", f"/v1/invoices/{draft}/pay", {"paid_out_of_band": "true"})
+    ask("POST", f"/v1/subscriptions/{shop.subscription('multi_item')}/pause", {"invoicing_behavior": "invoice"})
+    ask("POST", f"/v1/subscriptions/{shop.subscription('multi_item')}/resume", {"billing_cycle_anchor[type]": "unchanged"})
+    form = {"mode": "setup", "currency": "usd", "customer": owner, "success_url": "https://shop.example/back"}
+    paid = ask("POST", "/v1/checkout/sessions", form)
+    ask("GET", f"/v1/checkout/sessions/{paid['id']}", {"expand[]": "setup_intent"})
+    ask("GET", "/v1/checkout/sessions", {"customer": owner})
+    ask("POST", f"/v1/checkout/sessions/{paid['id']}/expire")
+    ask("GET", f"/v1/setup_intents/{paid['setup_intent']}")
+    ask("GET", "/v1/setup_intents", {"customer": owner})
     ask("GET", "/v1/charges", {"limit": "5"})
     charged = payments.newest(Context(local=shop.local, world=shop.local.world(shop.account, False)), shop_subscription(shop, "monthly"))
     assert charged is not None
