@@ -1,5 +1,6 @@
 """The WSGI application as connect_app.server's workers load it."""
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy.exc import OperationalError
 
+import flow_pages
 from connect_app import app, config, log, runtime
 from webhooks import door
 
@@ -26,7 +28,12 @@ def load() -> "WSGIApplication":
     except (config.SettingsRefused, runtime.RoleTooStrong) as refusal:
         sys.stderr.write(f"{refusal}\n")
         sys.exit(2)
-    return door.Door(app.create_app(settings, rt), rt)
+    application = app.create_app(settings, rt)
+    flow_pages.warm(application, rt)
+    # What is there by now is there for good: no later collection need look at it again, which would stop all customers meanwhile.
+    gc.collect()
+    gc.freeze()
+    return door.Door(application, rt)
 
 
 def _check_role(rt: runtime.Runtime) -> None:

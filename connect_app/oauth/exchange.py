@@ -1,5 +1,6 @@
 """The two requests of a round trip that Authlib makes: the way to Stripe's authorize page, and the code for an account, once."""
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Any
 import requests
 import structlog
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.flask_client import OAuth
 from flask import Flask, current_app
 
 from connect_app.config import Settings
@@ -33,7 +33,15 @@ class Grant:
 
 
 def install(app: Flask, settings: Settings) -> None:
+    """Round trips go by these settings."""
+    app.extensions[_EXTENSION] = functools.cache(lambda: _clients(app, settings))
+
+
+def _clients(app: Flask, settings: Settings) -> Any:
     """One Authlib client for each mode that this server has keys for."""
+    # Wanted when somebody installs, which is once as a rule: until then its four megabytes stay out of the web processes.
+    from authlib.integrations.flask_client import OAuth
+
     oauth = OAuth(app)
     base = settings.stripe_connect_base or _CONNECT
     for mode in settings.modes:
@@ -47,7 +55,7 @@ def install(app: Flask, settings: Settings) -> None:
             compliance_fix=_notice_rate_limit,
             client_kwargs={"scope": "read_write", "token_endpoint_auth_method": "client_secret_post", "default_timeout": _TIMEOUT},
         )
-    app.extensions[_EXTENSION] = oauth
+    return oauth
 
 
 def _notice_rate_limit(client: Any) -> None:
@@ -106,5 +114,4 @@ def _is_of_other_mode(description: str) -> bool:
 
 
 def _client(mode: Mode) -> Any:
-    oauth: OAuth = current_app.extensions[_EXTENSION]
-    return oauth.create_client(f"stripe_{mode}")  # type: ignore[no-untyped-call]
+    return current_app.extensions[_EXTENSION]().create_client(f"stripe_{mode}")

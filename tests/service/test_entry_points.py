@@ -38,6 +38,17 @@ def test_a_role_that_row_level_security_does_not_bind_is_refused(postgres: embed
     assert "Traceback" not in done.stderr
 
 
+def test_a_web_process_starts_before_its_schema_is_there_and_carries_nothing_it_does_not_use(
+    rt: Runtime, postgres: embedded.Postgres
+) -> None:
+    environ = {**make.environ(), "DATABASE_URL": postgres.create_database("bare"), "REDIS_URL": rt.settings.redis_url}
+    done = run([sys.executable, "-c", "import sys, connect_app.wsgi; print(*sys.modules)"], environ)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "flow_pages.views" in loaded
+    assert loaded & {"alembic", "mako", "authlib.integrations.flask_client", "sandbox", "alembic.command"} == set()
+
+
 def test_upgrade_makes_the_schema_and_may_be_run_again(rt: Runtime, postgres: embedded.Postgres) -> None:
     environ = {**make.environ(), "DATABASE_URL": postgres.create_database("fresh"), "REDIS_URL": rt.settings.redis_url}
     for _ in range(2):

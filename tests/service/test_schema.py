@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -32,6 +33,10 @@ def engine(postgres: embedded.Postgres) -> Iterator[Engine]:
 
 def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     command.check(migrations.config(engine))
+
+
+def test_the_newest_revision_is_the_one_that_alembic_would_upgrade_to(engine: Engine) -> None:
+    assert ScriptDirectory.from_config(migrations.config(engine)).get_heads() == [migrations.HEAD]
 
 
 def test_the_schema_goes_down_and_up_again(engine: Engine) -> None:
