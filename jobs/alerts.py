@@ -133,7 +133,8 @@ def _seen(rt: Runtime, session: Session, connection: Connection) -> dict[str, Js
 
 def _failed(session: Session, connection: Connection) -> int:
     livemode = Mode(connection.mode).livemode
-    where = WebhookEvent.account == connection.account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed"
+    mine = WebhookEvent.account == connection.account, WebhookEvent.livemode == livemode
+    where = *mine, WebhookEvent.is_aside, WebhookEvent.state == "failed"
     return session.execute(select(func.count()).select_from(WebhookEvent).where(*where)).scalar_one()
 
 

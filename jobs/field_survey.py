@@ -92,7 +92,7 @@ def _batch(session: Session, connection: Connection, now: datetime) -> bool:
 
 def _rows(session: Session, connection_id: str, survey: CatalogueSurvey) -> Sequence[tuple[str, Mapping[str, object] | None]]:
     """The next ids with their JSON, or with None where they are no news; only the metadata once enough were read whole."""
-    raw = "raw" if survey.seen < _READ_WHOLE else "jsonb_build_object('metadata', raw -> 'metadata')"
+    raw = "raw" if survey.seen < _READ_WHOLE else "json_build_object('metadata', raw -> 'metadata')"
     found = text(
         f"select id, case when not is_deleted and (cast(:since as timestamptz) is null or as_of > :since) then {raw} end as raw"  # noqa: S608
         f" from {_TABLES[survey.kind]} where connection_id = :connection and id > :after order by id limit :limit"

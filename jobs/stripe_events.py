@@ -79,10 +79,7 @@ def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting]
         store.settle(session, [event.id for event in waiting], state, now)
         return 0
     db.tenant(session, home.workspace_id)
-    connection = connections.by_id(session, home.connection_id)
-    if connection is None:
-        raise LookupError(f"account {lane.account} leads to no connection")
-    end = news.project(session, connection, waiting, now)
+    end = news.project(session, home, waiting, now)
     store.settle(session, end.done, "done", now)
     store.settle(session, end.ignored, "ignored", now)
     again = store.stumble(session, lane.id, end.problems, now)

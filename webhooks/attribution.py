@@ -4,19 +4,20 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select, union, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from connect_app import db, facts
-from connect_app.models import Charge, FlowSession, Invoice, Subscription
+from connect_app.models import Charge, FlowSession
 from jobs import queues
 
-# Kinds of the mirror that can change an outcome, and where each says whose it is.
-_DECIDING: Mapping[str, type[Subscription] | type[Invoice] | type[Charge]] = {
-    "subscription": Subscription,
-    "invoice": Invoice,
-    "charge": Charge,
-}
+# Kinds of the mirror that can change an outcome; each has a `customer`.
+DECIDING = frozenset(("subscription", "invoice", "charge"))
+# Asked at every batch of news, mostly in vain.
+_VISITED = """select distinct subscription from sessions
+  where connection_id = %(connection)s and subscription = any(%(subscriptions)b::text[]) and shown_at is not null"""
+_CONCERNED = """select id from sessions
+  where connection_id = %(connection)s and customer = any(%(customers)b::text[]) and shown_at is not null order by id"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,30 +30,23 @@ class Change:
     raw: Mapping[str, object] = field(repr=False)
 
 
-def noticed(session: Session, workspace_id: str, connection_id: str, kept: Mapping[str, Collection[str]], due_at: datetime) -> None:
-    """The mirror now holds something new of these objects (ids by kind): the sessions of their customers are to be looked at again.
+def noticed(session: Session, workspace_id: str, connection_id: str, customers: Collection[str], due_at: datetime) -> None:
+    """The mirror now holds something new that decides, of these customers: their sessions are to be looked at again.
 
-    One query whatever the number of objects. By customer and not by subscription: who left may come back with another one. In the order
+    One query whatever their number. By customer and not by subscription: who left may come back with another one. In the order
     of their ids, so that two transactions never wait for each other in a circle.
     """
-    whose = [
-        select(model.customer).where(model.connection_id == connection_id, model.id == db.any_of(kept[kind]))
-        for kind, model in _DECIDING.items()
-        if kept.get(kind)
-    ]
-    if not whose:
-        return
-    concerned = (
-        select(FlowSession.id)
-        .where(
-            FlowSession.connection_id == connection_id,
-            FlowSession.shown_at.is_not(None),
-            FlowSession.customer.in_(union(*whose).scalar_subquery() if len(whose) > 1 else whose[0].scalar_subquery()),
-        )
-        .order_by(FlowSession.id)
-    )
-    for session_id in session.execute(concerned).scalars().all():
+    values = {"connection": connection_id, "customers": list(customers)}
+    for session_id in session.connection().exec_driver_sql(_CONCERNED, values).scalars().all():
         queues.enqueue(session, "validate", session_id, workspace_id, due_at=due_at)
+
+
+def visited(session: Session, connection_id: str, subscriptions: Collection[str]) -> set[str]:
+    """Which of these subscriptions have a session of which something was seen: `told` has nothing to say of others."""
+    if not subscriptions:
+        return set()
+    values = {"connection": connection_id, "subscriptions": list(subscriptions)}
+    return set(session.connection().exec_driver_sql(_VISITED, values).scalars())
 
 
 def told(session: Session, workspace_id: str, connection_id: str, changes: Iterable[Change]) -> None:

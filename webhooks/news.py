@@ -1,6 +1,6 @@
 """What a lane's events mean for its connection: the mirror, what must be read again, and the connection itself."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from connect_app import connections
-from connect_app.models import Connection
+from connect_app.models import AccountLookup
 from connect_app.stripe_gateway import objects
 from jobs import queues
 from webhooks import attribution, events, projections
@@ -39,8 +39,9 @@ class _Told:
     row: projections.Row | None
 
 
-def project(session: Session, connection: Connection, waiting: Sequence[Waiting], now: datetime) -> Understood:
-    """Understand a batch, inside the caller's transaction: together, but for what would spoil it for the others.
+def project(session: Session, home: AccountLookup, waiting: Sequence[Waiting], now: datetime) -> Understood:
+    """Understand a batch of the news of the account that is at `home`, inside the caller's transaction, which is in that tenant: together,
+    but for what would spoil it for the others.
 
     Raises DBAPIError when the database is at fault and not an event.
     """
@@ -53,13 +54,13 @@ def project(session: Session, connection: Connection, waiting: Sequence[Waiting]
             end.problems[event.id] = _words(problem)
             continue
         told.append(one)
-    end.problems |= {one.event.id: _words(problem) for one, problem in _try(session, connection, told, now)}
+    end.problems |= {one.event.id: _words(problem) for one, problem in _try(session, home, told, now)}
     for one in told:
         if one.event.id not in end.problems:
             (end.ignored if isinstance(one.meaning, events.Unknown) else end.done).append(one.event.id)
     newest = max(waiting, key=lambda event: event.created_at)
     lag = max(0, round((newest.received_at - newest.created_at).total_seconds() * 1000))
-    connections.heard(session, connection.id, at=newest.received_at, lag_ms=min(lag, 2**31 - 1), api_version=newest.api_version)
+    connections.heard(session, home.connection_id, at=newest.received_at, lag_ms=min(lag, 2**31 - 1), api_version=newest.api_version)
     return end
 
 
@@ -96,11 +97,11 @@ def _read(event: Waiting) -> _Told:
     return _Told(event=event, meaning=meaning if is_whole else again, row=row)
 
 
-def _try(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> list[tuple[_Told, Exception]]:
+def _try(session: Session, home: AccountLookup, told: Sequence[_Told], now: datetime) -> list[tuple[_Told, Exception]]:
     """Apply what was told; gives those that cannot be applied, and why. They are found by halves: each costs the others little."""
     try:
         with session.begin_nested():
-            _apply(session, connection, told, now)
+            _apply(session, home, told, now)
     except DBAPIError as problem:
         state = getattr(problem.orig, "sqlstate", None)
         if problem.connection_invalidated or state is None or state.startswith(_PASSING):
@@ -113,15 +114,17 @@ def _try(session: Session, connection: Connection, told: Sequence[_Told], now: d
     if len(told) <= 1:
         return [(one, spoiled) for one in told]
     half = len(told) // 2
-    return [*_try(session, connection, told[:half], now), *_try(session, connection, told[half:], now)]
+    return [*_try(session, home, told[:half], now), *_try(session, home, told[half:], now)]
 
 
-def _apply(session: Session, connection: Connection, told: Sequence[_Told], now: datetime) -> None:
-    place = connection.workspace_id, connection.id
-    attribution.told(session, *place, _changes(told))
+def _apply(session: Session, home: AccountLookup, told: Sequence[_Told], now: datetime) -> None:
+    place = home.workspace_id, home.connection_id
+    about = {one.row.id for one in told if one.row is not None and one.row.kind == "subscription"}
+    if visited := attribution.visited(session, home.connection_id, about):
+        attribution.told(session, *place, _changes(told, visited))
     rows, doubtful = projections.newest(one.row for one in told if one.row is not None)
     doubtful |= {(row.kind, row.id) for row in projections.apply(session, *place, rows)}
-    doubtful |= {("subscription", id) for id in projections.with_unknown_discounts(session, connection.id, rows)}
+    doubtful |= {("subscription", id) for id in projections.with_unknown_discounts(session, home.connection_id, rows)}
     doubtful |= {(one.meaning.kind, one.meaning.id) for one in told if isinstance(one.meaning, events.Trigger)}
     # A read in the very second of the news could not be put in order with it, either.
     second = timedelta(seconds=1)
@@ -130,22 +133,25 @@ def _apply(session: Session, connection: Connection, told: Sequence[_Told], now:
     projections.refetch_all(session, *place, {key: now + second if key in fresh else now for key in doubtful})
     for one in told:
         if isinstance(one.meaning, events.Deauthorized):
-            _deauthorized(session, connection, one.event, now)
+            _deauthorized(session, home, one.event, now)
     if any(isinstance(one.meaning, events.PortalChanged) for one in told):
-        queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=now)
+        queues.enqueue(session, "check_connection", home.connection_id, home.workspace_id, due_at=now)
 
 
-def _changes(told: Sequence[_Told]) -> list[attribution.Change]:
-    """What these events say about subscriptions."""
+def _changes(told: Sequence[_Told], subscriptions: Collection[str]) -> list[attribution.Change]:
+    """What these events say about these subscriptions."""
     return [
         attribution.Change(event=one.event.id, type=one.event.type, at=one.event.created_at, raw=one.row.raw)
         for one in told
-        if one.row is not None and one.row.kind == "subscription"
+        if one.row is not None and one.row.kind == "subscription" and one.row.id in subscriptions
     ]
 
 
-def _deauthorized(session: Session, connection: Connection, event: Waiting, now: datetime) -> None:
+def _deauthorized(session: Session, home: AccountLookup, event: Waiting, now: datetime) -> None:
     """The end counts when it is newer than the connection; else it is about an earlier one, or too close to tell: Stripe is asked."""
+    connection = connections.by_id(session, home.connection_id)
+    if connection is None:
+        raise LookupError(f"account {home.account} leads to no connection")
     if event.created_at > connection.connected_at and not _is_ahead(event):
         actor = f"stripe:{connection.account}"
         connections.lost(session, connection.workspace_id, connection.id, at=now, reason="deauthorized", actor=actor)

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from redis import Redis
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnExpressionArgument, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -56,6 +56,13 @@ select (select count(*) from kept), array(select id from asked where due_at = %(
 )
 
 
+# What follows in the transaction is a batch, out of tables of any size. Planned as for tables of the few rows that the planner last heard
+# of, it would read them whole: all that waits in a lane for the first 500, all events ever kept for the bytes of these.
+_LOCK = """
+select account, livemode, set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_sort', 'off', true)
+from webhook_lanes where id = %(lane)s for update
+"""
 _TAKE = """
 select e.id, e.type, e.api_version, e.created_at, e.received_at, e.attempts, e.raw
 from webhook_pending p join webhook_events e on e.id = p.event_id where p.lane_id = %(lane)s order by p.position limit %(limit)s
@@ -158,14 +165,14 @@ def release_waiting(session: Session, account: str, mode: str, now: datetime) ->
     session.execute(insert(WebhookLane).values(id=lane, account=account, livemode=livemode).on_conflict_do_nothing())
     # A drain that found no connection holds the lane until it has put its events aside: wait for it, or they would be missed.
     lock(session, lane)
-    waiting = WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "waiting_for_account"
-    return _requeue(session, lane, session.execute(select(WebhookEvent.id).where(*waiting)).scalars().all(), now)
+    waiting = select(WebhookEvent.id).where(*_aside(account, livemode, "waiting_for_account"))
+    return _requeue(session, lane, session.execute(waiting).scalars().all(), now)
 
 
 def lock(session: Session, lane: str) -> Lane | None:
     """The lane, held until the transaction ends."""
-    row = session.execute(select(WebhookLane).where(WebhookLane.id == lane).with_for_update()).scalar_one_or_none()
-    return None if row is None else Lane(id=row.id, account=row.account, mode=Mode.of(row.livemode))
+    row = session.connection().exec_driver_sql(_LOCK, {"lane": lane}).first()
+    return None if row is None else Lane(id=lane, account=row.account, mode=Mode.of(row.livemode))
 
 
 def take(session: Session, lane: str, limit: int) -> list[Waiting]:
@@ -212,14 +219,18 @@ def replay(session: Session, event_id: str, now: datetime) -> bool:
 
 def replay_failed(session: Session, account: str, livemode: bool, now: datetime) -> int:
     """Understand all failed events of an account and mode once more; gives how many."""
-    failed = WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed"
-    return _requeue(session, lane_id(account, livemode), session.execute(select(WebhookEvent.id).where(*failed)).scalars().all(), now)
+    failed = select(WebhookEvent.id).where(*_aside(account, livemode, "failed"))
+    return _requeue(session, lane_id(account, livemode), session.execute(failed).scalars().all(), now)
 
 
 def failed(session: Session, account: str, livemode: bool, limit: int = 100) -> Sequence[WebhookEvent]:
     """The events of an account that were put aside, newest first."""
-    found = select(WebhookEvent).where(WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.state == "failed")
+    found = select(WebhookEvent).where(*_aside(account, livemode, "failed"))
     return session.execute(found.order_by(WebhookEvent.received_at.desc()).limit(limit)).scalars().all()
+
+
+def _aside(account: str, livemode: bool, state: str) -> tuple[ColumnExpressionArgument[bool], ...]:
+    return WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.is_aside, WebhookEvent.state == state
 
 
 def _requeue(session: Session, lane: str, event_ids: Iterable[str], now: datetime) -> int:

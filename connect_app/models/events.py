@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Identity, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from connect_app.models.base import Base
@@ -24,10 +24,12 @@ class WebhookEvent(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None]
     settled_at: Mapped[datetime | None]
+    # A column of its own, so that no index has to change when an event that was waiting is done.
+    is_aside: Mapped[bool] = mapped_column(Computed("state in ('waiting_for_account', 'failed')", persisted=True))
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'done', 'ignored', 'waiting_for_account', 'failed')", name="state"),
         Index("ix_webhook_events_account_received_at", "account", "livemode", "received_at"),
-        Index("ix_webhook_events_unsettled", "account", "livemode", "state", postgresql_where="state IN ('waiting_for_account', 'failed')"),
+        Index("ix_webhook_events_aside", "account", "livemode", "received_at", postgresql_where="is_aside"),
     )
 
 
@@ -45,7 +47,6 @@ class WebhookPending(Base):
     """What a lane has still to understand, oldest first; small, so that a drain never searches the archive."""
 
     __tablename__ = "webhook_pending"
+    lane_id: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     event_id: Mapped[str] = mapped_column(unique=True)
-    lane_id: Mapped[str]
-    __table_args__ = (Index("ix_webhook_pending_lane_id_position", "lane_id", "position"),)

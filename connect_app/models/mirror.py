@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import BigInteger, Computed, ForeignKeyConstraint, Index
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.schema import SchemaItem
 
@@ -15,11 +16,14 @@ from connect_app.models.base import Base, Json, Tenant
 
 
 class _Mirrored(Tenant):
+    # The foreign key below is enough: each of them is looked up at every row that is written.
+    workspace_id: Mapped[str] = mapped_column()
     connection_id: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
     as_of: Mapped[datetime]
     is_deleted: Mapped[bool] = mapped_column(server_default="false")
-    raw: Mapped[Json]
+    # Not jsonb, which takes far longer to write: it is read whole, or by a key or two.
+    raw: Mapped[Json] = mapped_column(JSON)
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[SchemaItem, ...]:

@@ -262,7 +262,7 @@ def test_an_offer_that_was_not_made_cannot_be_taken(app: Flask, rt: Runtime, sta
 def test_an_offer_whose_coupon_ended_is_taken_back_before_it_is_broken(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
     with rt.transaction(stage.workspace_id) as session:
-        session.execute(text("update coupons set raw = jsonb_set(raw, '{valid}', 'false'), is_valid = false"))
+        session.execute(text("update coupons set raw = jsonb_set(raw::jsonb, '{valid}', 'false'), is_valid = false"))
     browser.press("accept", offer=document.DEFAULT_OFFER)
     assert "no longer available" in browser.page
     assert "confirm" in browser.buttons
@@ -411,7 +411,7 @@ def test_a_customers_name_is_text_whatever_it_is(app: Flask, rt: Runtime, stage:
     ):
         with rt.transaction(stage.workspace_id) as session:
             session.execute(
-                text("update customers set raw = jsonb_set(raw, '{name}', cast(:name as jsonb)) where id = :id"),
+                text("update customers set raw = jsonb_set(raw::jsonb, '{name}', cast(:name as jsonb)) where id = :id"),
                 {"name": json.dumps(name), "id": customer},
             )
         body = bundle(stage, *stage.shapes["monthly"], at=now - at)
@@ -485,7 +485,7 @@ def test_a_canceling_subscription_offers_its_undo(app: Flask, rt: Runtime, local
 def test_an_ended_subscription_has_nothing_to_cancel(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(
-            text('update subscriptions set raw = raw || \'{"status": "canceled", "ended_at": 1700000000}\' where id = :id'),
+            text('update subscriptions set raw = raw::jsonb || \'{"status": "canceled", "ended_at": 1700000000}\' where id = :id'),
             {"id": stage.shapes["monthly"][1]},
         )
     browser = handed_over(app, stage, "monthly").look()

@@ -75,7 +75,9 @@ def test_each_subscription_is_shown_as_it_is(app: Flask, stage: make.Stage, shap
 def test_one_that_ends_later_than_its_next_bill_names_that_bill(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(
-            text('update subscriptions set raw = raw || \'{"cancel_at_period_end": false, "cancel_at": 4000000000}\' where id = :id'),
+            text(
+                'update subscriptions set raw = raw::jsonb || \'{"cancel_at_period_end": false, "cancel_at": 4000000000}\' where id = :id'
+            ),
             {"id": stage.shapes["monthly"][1]},
         )
     page = guest(app, stage, "monthly").look().page
@@ -86,7 +88,7 @@ def test_one_that_ends_later_than_its_next_bill_names_that_bill(app: Flask, rt: 
 def test_a_canceled_one_with_an_open_invoice_says_that_it_may_be_collected(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(
-            text("update subscriptions set raw = raw || '{\"cancel_at_period_end\": true}' where id = :id"),
+            text("update subscriptions set raw = raw::jsonb || '{\"cancel_at_period_end\": true}' where id = :id"),
             {"id": stage.shapes["past_due"][1]},
         )
     assert "Only an open invoice" in guest(app, stage, "past_due").look().page

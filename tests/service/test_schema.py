@@ -109,6 +109,7 @@ def _plant(connection: psycopg.Connection[tuple[object, ...]], table: str) -> No
         "boolean": True,
         "bytea": b"x",
         "jsonb": "{}",
+        "json": "{}",
         "numeric": 1,
         "timestamp with time zone": "2026-01-01T00:00:00Z",
         "date": "2026-01-01",

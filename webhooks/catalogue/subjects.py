@@ -55,27 +55,27 @@ class Subject:
 
 
 # JSON of what lies around one subscriber, as a subquery: `{s}` and `{c}` are rows of subscriptions and customers, or of nothing.
-_BESIDE = """(select jsonb_build_object(
-  'price', (select jsonb_build_object('raw', r.raw, 'as_of', extract(epoch from r.as_of)) from prices r
+_BESIDE = """(select json_build_object(
+  'price', (select json_build_object('raw', r.raw, 'as_of', extract(epoch from r.as_of)) from prices r
     where r.connection_id = {connection} and r.id = {s}.price and not r.is_deleted),
-  'products', (select jsonb_object_agg(p.id, jsonb_build_object('raw', p.raw, 'as_of', extract(epoch from p.as_of))) from products p
+  'products', (select json_object_agg(p.id, json_build_object('raw', p.raw, 'as_of', extract(epoch from p.as_of))) from products p
     where p.connection_id = {connection} and not p.is_deleted and p.id in (
-      select coalesce(line #>> '{{price,product}}', line #>> '{{plan,product}}') from jsonb_array_elements(
-        case jsonb_typeof({s}.raw #> '{{items,data}}') when 'array' then {s}.raw #> '{{items,data}}' else '[]' end) line
+      select coalesce(line #>> '{{price,product}}', line #>> '{{plan,product}}') from json_array_elements(
+        case json_typeof({s}.raw #> '{{items,data}}') when 'array' then {s}.raw #> '{{items,data}}' else '[]' end) line
       union select r.product from prices r where r.connection_id = {connection} and r.id = {s}.price)),
-  'discounts', (select jsonb_object_agg(d.id, d.raw) from discounts d
+  'discounts', (select json_object_agg(d.id, d.raw) from discounts d
     where d.connection_id = {connection} and d.subscription = {s}.id and not d.is_deleted),
-  'coupons', (select jsonb_object_agg(k.id, k.raw) from coupons k where k.connection_id = {connection} and not k.is_deleted and k.id in (
+  'coupons', (select json_object_agg(k.id, k.raw) from coupons k where k.connection_id = {connection} and not k.is_deleted and k.id in (
       select d.coupon from discounts d where d.connection_id = {connection} and d.subscription = {s}.id and not d.is_deleted
       union select coalesce({c}.raw #>> '{{discount,source,coupon}}', {c}.raw #>> '{{discount,coupon,id}}'))),
-  'invoice', (select jsonb_build_object('raw', i.raw, 'as_of', extract(epoch from i.as_of)) from invoices i
+  'invoice', (select json_build_object('raw', i.raw, 'as_of', extract(epoch from i.as_of)) from invoices i
     where i.connection_id = {connection} and i.subscription = {s}.id and not i.is_deleted order by i.created_at desc limit 1),
-  'paid', (select jsonb_agg(jsonb_build_array(extract(epoch from v.paid_at), v.amount_paid, v.currency)) from (
+  'paid', (select json_agg(json_build_array(extract(epoch from v.paid_at), v.amount_paid, v.currency)) from (
       select i.paid_at, i.amount_paid, i.currency from invoices i where i.connection_id = {connection} and i.customer = {customer}
         and i.paid_at is not null and i.amount_paid > 0 and not i.is_deleted order by i.paid_at desc limit 500) v),
   'oldest', (select extract(epoch from min(i.paid_at)) from invoices i where i.connection_id = {connection}
     and i.customer = {customer} and i.paid_at is not null and i.amount_paid > 0 and not i.is_deleted),
-  'first', (select jsonb_build_object('paid_at', extract(epoch from f.paid_at)) from first_purchases f
+  'first', (select json_build_object('paid_at', extract(epoch from f.paid_at)) from first_purchases f
     where f.connection_id = {connection} and f.customer = {customer}),
   'read_in', (select n.read_in from connections n where n.id = {connection})
 ))"""

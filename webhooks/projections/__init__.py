@@ -15,7 +15,7 @@ from connect_app.stripe_gateway import objects
 from jobs import queues
 from webhooks import attribution
 from webhooks.projections import glance, tables
-from webhooks.projections.rows import KINDS, Mirrored, Row, differs, discount_ids, discounts, newest, read_row, row
+from webhooks.projections.rows import KINDS, Mirrored, Row, discount_ids, discounts, newest, read_row, row
 from webhooks.projections.tables import TABLES, Model
 
 __all__ = [
@@ -115,18 +115,20 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
     In the order of kinds and ids, so that two transactions never wait for each other's rows in a circle.
     """
     doubtful: list[Row] = []
-    news: dict[str, set[str]] = {}
+    customers: set[str] = set()
     ordered = sorted(rows, key=lambda each: (each.kind, each.id))
     for kind, group in groupby(ordered, key=lambda each: each.kind):
         wanted = list(group)
         before = _default_payment_methods(session, connection_id, wanted) if kind == "customer" else {}
         kept = tables.keep(session, TABLES[kind], workspace_id, connection_id, wanted)
-        doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
-        news[kind] = kept
+        if len(kept) < len(wanted):
+            doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
+        if kind in attribution.DECIDING:
+            customers.update(str(whose) for each in wanted if each.id in kept and (whose := each.columns["customer"]) is not None)
         if kind == "customer":
             _follow_cards(session, workspace_id, connection_id, [each for each in wanted if each.id in kept], before)
-    if ordered:
-        attribution.noticed(session, workspace_id, connection_id, news, max(each.as_of for each in ordered))
+    if customers:
+        attribution.noticed(session, workspace_id, connection_id, customers, max(each.as_of for each in ordered))
     return doubtful
 
 
@@ -154,7 +156,7 @@ def keep_discounts(
 
 def with_unknown_discounts(session: Session, connection_id: str, rows: Iterable[Row]) -> set[str]:
     """The subscriptions among these rows that name a discount of which the mirror has no more than this id."""
-    named = {each.id: ids for each in rows if each.kind == "subscription" and (ids := discount_ids(each.raw))}
+    named = {each.id: each.discounts for each in rows if each.discounts}
     if not named:
         return set()
     held = select(Discount.id).where(
@@ -183,7 +185,7 @@ def _contradicting(session: Session, connection_id: str, kind: str, rows: list[R
         model.connection_id == connection_id, model.id == db.any_of(each.id for each in rows)
     )
     kept = {line.id: line for line in session.execute(held)}
-    return [each for each in rows if differs(each, kept[each.id].raw, kept[each.id].is_deleted)]
+    return [each for each in rows if each.is_deleted != kept[each.id].is_deleted or each.raw != kept[each.id].raw]
 
 
 def _default_payment_methods(session: Session, connection_id: str, rows: list[Row]) -> dict[str, str | None]:

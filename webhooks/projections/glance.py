@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from webhooks.projections.rows import Row
+from webhooks.projections.rows import Row, written
 
 _BIGGEST = 2**63 - 1
 # As objects.Shape has them: whole numbers a database holds, times until the year 9999, ids that are not empty and fit an index.
@@ -167,21 +167,26 @@ class _Invoice(_Flat, kw_only=True):
 def row(kind: str, raw: Mapping[str, object], as_of: datetime) -> Row | None:
     """The row of an object that is plainly in order, the same that `rows.row` gives; None says nothing about it."""
     look = _LOOKS.get(kind)
+    if look is None:
+        return None
     try:
-        columns = look(raw) if look else None
+        id, columns, discounts = look(raw)
     except (msgspec.ValidationError, _Unusual):
         return None
-    id = raw["id"] if columns is not None else None
-    if columns is None or not isinstance(id, str) or not id.isprintable():
+    if not id.isprintable():
         return None
-    return Row(kind=kind, id=id, as_of=as_of, is_deleted=False, raw=raw, columns=columns)
+    return Row(kind=kind, id=id, as_of=as_of, is_deleted=False, json=written(raw), columns=columns, discounts=discounts)
 
 
 class _Unusual(Exception):
     """Nothing wrong with it, but not for a glance."""
 
 
-def _subscription(raw: Mapping[str, object]) -> Mapping[str, object]:
+_Seen = tuple[str, Mapping[str, object], frozenset[str]]
+_NONE: frozenset[str] = frozenset()
+
+
+def _subscription(raw: Mapping[str, object]) -> _Seen:
     found = msgspec.convert(raw, _Subscription)
     lines = found.items.data
     currency = _currency(found.currency if found.currency is not None else lines[0].price.currency if lines else "")
@@ -189,7 +194,7 @@ def _subscription(raw: Mapping[str, object]) -> Mapping[str, object]:
     end = min((line.current_period_end for line in lines if line.current_period_end is not None), default=found.current_period_end)
     if not has_start or end is None:
         raise _Unusual
-    return {
+    columns = {
         "customer": found.customer,
         "status": found.status,
         "created_at": _time(found.created),
@@ -204,6 +209,8 @@ def _subscription(raw: Mapping[str, object]) -> Mapping[str, object]:
         "amount": _amount(lines, currency, has_more=found.items.has_more or False),
         "default_payment_method": found.default_payment_method,
     }
+    named = [id for part in (found, *lines) if part.discounts for id in part.discounts]
+    return found.id, columns, frozenset(named) if named else _NONE
 
 
 def _amount(lines: list[_Line], currency: str, *, has_more: bool) -> int | None:
@@ -231,23 +238,24 @@ def _amount(lines: list[_Line], currency: str, *, has_more: bool) -> int | None:
     return total
 
 
-def _customer(raw: Mapping[str, object]) -> Mapping[str, object]:
+def _customer(raw: Mapping[str, object]) -> _Seen:
     found = msgspec.convert(raw, _Customer)
     if found.currency is not None:
         _currency(found.currency)
-    return {
+    columns = {
         "email": found.email,
         "name": found.name,
         "created_at": _time(found.created),
         "default_payment_method": found.invoice_settings.default_payment_method if found.invoice_settings else None,
     }
+    return found.id, columns, _NONE
 
 
-def _invoice(raw: Mapping[str, object]) -> Mapping[str, object]:
+def _invoice(raw: Mapping[str, object]) -> _Seen:
     found = msgspec.convert(raw, _Invoice)
     details = found.parent.subscription_details if found.parent else None
     paid_at = found.status_transitions.paid_at if found.status_transitions else None
-    return {
+    columns = {
         "customer": found.customer,
         "subscription": (details.subscription if details else None) or found.subscription,
         "status": found.status,
@@ -257,6 +265,7 @@ def _invoice(raw: Mapping[str, object]) -> Mapping[str, object]:
         "total": found.total,
         "amount_paid": found.amount_paid,
     }
+    return found.id, columns, _NONE
 
 
 def _currency(text: str) -> str:
@@ -269,7 +278,7 @@ def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-_LOOKS: Mapping[str, Callable[[Mapping[str, object]], Mapping[str, object]]] = {
+_LOOKS: Mapping[str, Callable[[Mapping[str, object]], _Seen]] = {
     "subscription": _subscription,
     "customer": _customer,
     "invoice": _invoice,

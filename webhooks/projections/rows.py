@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from connect_app.stripe_gateway import objects
+from webhooks import events
 
 Mirrored = (
     objects.Customer
@@ -22,14 +25,21 @@ Columns = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One object as it is to be kept; `as_of` is Stripe's time."""
+    """One object as it is to be kept; `as_of` is Stripe's time. `discounts` are the ids of those that a subscription names."""
 
     kind: str
     id: str
     as_of: datetime
     is_deleted: bool
-    raw: Mapping[str, object]
+    json: str = field(repr=False)
     columns: Columns = field(repr=False)
+    discounts: frozenset[str] = frozenset()
+
+    @property
+    def raw(self) -> Mapping[str, object]:
+        """What `json` says; read anew each time."""
+        found: Mapping[str, object] = msgspec.json.decode(self.json)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +56,9 @@ def row(kind: str, raw: Mapping[str, object], as_of: datetime, *, is_deleted: bo
     if is_deleted and how.gone is not None:
         # The same whether an event or a read told us: an event shows the object's last state, a read only a stub.
         id = objects.Shape(raw).name()
-        return Row(kind=kind, id=id, as_of=as_of, is_deleted=True, raw={"id": id, "object": kind, "deleted": True}, columns=how.gone)
+        return Row(
+            kind=kind, id=id, as_of=as_of, is_deleted=True, json=written({"id": id, "object": kind, "deleted": True}), columns=how.gone
+        )
     return _row_of(how.read(raw), as_of, is_deleted)
 
 
@@ -66,7 +78,14 @@ def discounts(found: objects.Subscription, as_of: datetime) -> list[Row]:
     return [_row_of(objects.read_discount({**one.raw, **place}), as_of, is_deleted=False) for one in inside if one.raw and one.id]
 
 
-def discount_ids(raw: Mapping[str, object]) -> set[str]:
+def written(raw: Mapping[str, object]) -> str:
+    """`raw` as the mirror keeps it. Raises ValueError for what is no JSON."""
+    text = msgspec.json.encode(raw).decode()
+    # Kept as it is, it could be read whole, but no statement could look inside.
+    return msgspec.json.encode(events.storable(raw)).decode() if "\\u0000" in text else text
+
+
+def discount_ids(raw: Mapping[str, object]) -> frozenset[str]:
     """The ids of all discounts that a subscription's JSON names, those of its items included."""
     named: set[str] = set()
     lines = raw.get("items")
@@ -75,13 +94,16 @@ def discount_ids(raw: Mapping[str, object]) -> set[str]:
             id = entry.get("id") if isinstance(entry, Mapping) else entry
             if isinstance(id, str):
                 named.add(id)
-    return named
+    return frozenset(named)
 
 
 def _row_of(found: Mirrored, as_of: datetime, is_deleted: bool) -> Row:
     if found.id is None:
         raise objects.Malformed("id", "missing")
-    return Row(kind=kind_of(found), id=found.id, as_of=as_of, is_deleted=is_deleted, raw=_collapsed(found.raw), columns=_columns(found))
+    kind = kind_of(found)
+    raw = _collapsed(found.raw)
+    named = discount_ids(raw) if kind == "subscription" else frozenset[str]()
+    return Row(kind=kind, id=found.id, as_of=as_of, is_deleted=is_deleted, json=written(raw), columns=_columns(found), discounts=named)
 
 
 def kind_of(found: Mirrored) -> str:
@@ -99,13 +121,14 @@ def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
         if before is None or each.as_of > before.as_of:
             last[key] = each
             doubtful.discard(key)
-        elif each.as_of == before.as_of and differs(each, before.raw, before.is_deleted):
+        elif each.as_of == before.as_of and differs(each, before.json, before.is_deleted):
             doubtful.add(key)
     return list(last.values()), doubtful
 
 
-def differs(each: Row, raw: object, is_deleted: bool) -> bool:
-    return each.is_deleted != is_deleted or each.raw != raw
+def differs(each: Row, json: str, is_deleted: bool) -> bool:
+    """Whether this row says something else than what was kept as `json`."""
+    return each.is_deleted != is_deleted or (each.json != json and each.raw != msgspec.json.decode(json))
 
 
 def _collapsed(raw: Mapping[str, object]) -> Mapping[str, object]:
@@ -117,8 +140,9 @@ def _collapsed(raw: Mapping[str, object]) -> Mapping[str, object]:
                 flat[key] = id
             case list() if key == "discounts":
                 flat[key] = [entry["id"] if isinstance(entry, dict) and isinstance(entry.get("id"), str) else entry for entry in value]
-            case {"object": "list", "data": list(lines), **rest} if key == "items":
-                flat[key] = {"object": "list", **rest, "data": [_collapsed(line) if isinstance(line, dict) else line for line in lines]}
+            case {"object": "list", "data": list(lines)} if key == "items" and isinstance(value, dict):
+                # Its keys stay in their order, so that the same is the same text.
+                flat[key] = {**value, "data": [_collapsed(line) if isinstance(line, dict) else line for line in lines]}
             case {} if key in ("price", "plan") and isinstance(value, dict):
                 flat[key] = _collapsed(value)
             case _:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Session
 
 from connect_app.models import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
@@ -13,7 +12,7 @@ from webhooks.projections.rows import Row
 
 Model = type[Customer] | type[Subscription] | type[Product] | type[Price] | type[Coupon] | type[Invoice] | type[Discount] | type[Charge]
 
-_ARRAYS = {Text: "text", DateTime: "timestamptz", Boolean: "bool", BigInteger: "int8", Integer: "int4", JSONB: "text"}
+_ARRAYS = {Text: "text", DateTime: "timestamptz", Boolean: "bool", BigInteger: "int8", Integer: "int4", JSON: "text"}
 # The same for all rows of a statement.
 _PLACE = ("workspace_id", "connection_id")
 _OF_EVERY_KIND = (*_PLACE, "id", "as_of", "is_deleted", "raw")
@@ -36,7 +35,7 @@ def keep(session: Session, table: Table, workspace_id: str, connection_id: str, 
         "id": [each.id for each in rows],
         "as_of": [each.as_of for each in rows],
         "is_deleted": [each.is_deleted for each in rows],
-        "raw": [msgspec.json.encode(each.raw).decode() for each in rows],
+        "raw": [each.json for each in rows],
     }
     for name in table.columns:
         column = [each.columns[name] for each in rows]
@@ -59,7 +58,7 @@ def _table(model: Model, learned: frozenset[str] = frozenset()) -> Table:
         for plain, column in quoted.items()
         if plain not in (*_PLACE, "id")
     )
-    given = ["%(workspace_id)s", "%(connection_id)s", *(f"{quoted[plain]}::jsonb" if plain == "raw" else quoted[plain] for plain in arrays)]
+    given = ["%(workspace_id)s", "%(connection_id)s", *(f"{quoted[plain]}::json" if plain == "raw" else quoted[plain] for plain in arrays)]
     unnested = ", ".join(f"%({plain})b::{type}[]" for plain, type in arrays.items())
     # Arrays as binary (%b), and the same statement for any number of rows: it is prepared once.
     upsert = (
