@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sandbox.stripe import accounts, contract, dashboard, knobs, misfortunes, seed
+from sandbox.stripe import accounts, contract, dashboard, knobs, misfortunes, seed, shapes
 from sandbox.stripe.wire import Obj, Reply, Request, StripeError, invalid, missing, to_json
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def _answer(local: LocalStripe, request: Request) -> Any:
             return dashboard.change(local, id, knobs.parsed(request.body))
         case "POST", ["misfortunes"]:
             return misfortunes.befall(local, knobs.parsed(request.body))
+        case "POST", ["shapes"]:
+            return shapes.make(local, knobs.parsed(request.body))
+        case "GET", ["shapes"]:
+            return list(shapes.SHAPES)
         case "POST", ["seed"]:
             return seed.plant(local)
         case "GET", ["seeded"]:

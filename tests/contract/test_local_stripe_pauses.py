@@ -54,7 +54,9 @@ def test_a_pause_is_lifted_by_hand(shop: Shop) -> None:
 def test_a_pause_spends_no_credit(shop: Shop) -> None:
     customer = shop.row("paused")["customer"]
     shop.client.v1.customers.update(customer, {"balance": -500}, shop.here)
+    told = shop.news().count("customer.updated")
     days(shop, 31)
+    assert shop.news().count("customer.updated") == told
     assert newest(shop, "paused").status == "void"
     assert shop.client.v1.customers.retrieve(customer, None, shop.here).balance == -500
 
