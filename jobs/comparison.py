@@ -53,7 +53,7 @@ def compare(rt: Runtime, claim: work.Claim) -> work.End:
         return work.Done()
     found: dict[str, Drift] = {}
     try:
-        for stage in stages.STAGES:
+        for stage in stages.PLAIN:
             found[stage.name] = _Comparison(rt, claim, connection, stage).run()
     except AccessLost as loss:
         return work.GiveUp(problem=str(loss))
@@ -84,7 +84,7 @@ class _Comparison:
 
     def __init__(self, rt: Runtime, claim: work.Claim, connection: Connection, stage: stages.Stage) -> None:
         self.rt, self.claim, self.connection, self.stage = rt, claim, connection, stage
-        self.kind = stage.name.removesuffix("s")
+        self.kind = stage.kind
         self.model = projections.TABLES[self.kind].model
         self.account: AccountGateway = rt.stripe(connection.mode).account(connection.account)
         self.drift = Drift()

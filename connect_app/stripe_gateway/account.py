@@ -1,7 +1,7 @@
 """Stripe on behalf of one connected account: what we read there, and the few things we change."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -132,6 +132,16 @@ class AccountGateway:
         filters = {"customer": customer, "subscription": subscription, "status": status, "created": created}
         return self._list("invoices", objects.read_invoice, after, limit, **filters)
 
+    def refunded_charges(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Charge]]:
+        """What was paid and given back, by the times of the refunds. A charge that is disputed too is left to `disputed_charges`."""
+        page = self._list("refunds", objects.read_refunded_charge, after, limit, created=created, expand=["data.charge"])
+        return _each_once(page)
+
+    def disputed_charges(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Charge]]:
+        """What was paid and is or was disputed, by the times of the disputes, each with its newest dispute of this page."""
+        page = self._list("disputes", objects.read_disputed_charge, after, limit, created=created, expand=["data.charge"])
+        return _each_once(page)
+
     def portal_configurations(self, *, after: str | None = None, limit: int = 100) -> Read[Page[objects.PortalConfiguration]]:
         """The active configurations of Stripe's own billing portal."""
         read = objects.read_portal_configuration
@@ -191,6 +201,14 @@ class AccountGateway:
         return answers.read(answer, reader)
 
     def _list(
-        self, folder: str, reader: Callable[[Mapping[str, object]], T], after: str | None, limit: int, **filters: object
+        self, folder: str, reader: Callable[[Mapping[str, object]], T | None], after: str | None, limit: int, **filters: object
     ) -> Read[Page[T]]:
         return answers.list_page(self._wire, self.account_id, folder, reader, {"limit": limit, "starting_after": after, **filters})
+
+
+def _each_once(read: Read[Page[objects.Charge]]) -> Read[Page[objects.Charge]]:
+    """The page without what it named before: a charge can be given back in parts."""
+    found: dict[str, objects.Charge] = {}
+    for charge in read.value.items:
+        found.setdefault(charge.id, charge)
+    return replace(read, value=replace(read.value, items=tuple(found.values())))

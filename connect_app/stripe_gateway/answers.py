@@ -21,14 +21,16 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
-    """One page of a list. Ask on with `after=page.last_id` while `has_more`.
+    """One page of a list. Ask on with `after=page.last_id` while `has_more`; `last_at` is when the last one listed was created (Unix).
 
-    `unreadable` says of each object that was no object of ours which it was and why: one bad apple does not stop a read-in.
+    `items` may be fewer than are listed, or what those name. `unreadable` says of each object that was no object of ours which it was and
+    why: one bad apple does not stop a read-in.
     """
 
     items: tuple[T, ...]
     has_more: bool
     last_id: str | None
+    last_at: int | None = None
     unreadable: tuple[str, ...] = ()
 
 
@@ -45,21 +47,26 @@ def list_page(
     account_wire: wire.Wire,
     account: str | None,
     folder: str,
-    reader: Callable[[Mapping[str, object]], T],
+    reader: Callable[[Mapping[str, object]], T | None],
     params: Mapping[str, object],
 ) -> Read[Page[T]]:
-    """One page of `/v1/<folder>`; parameters that are None are left out."""
+    """One page of `/v1/<folder>`; parameters that are None are left out, and so is what the reader makes None of."""
     given = {name: value for name, value in params.items() if value is not None}
     answer = account_wire.ask("get", wire.path(*folder.split("/")), given, account=account)
     return read(answer, lambda raw: _page_of(objects.Shape(raw), reader))
 
 
-def _page_of(shape: objects.Shape, reader: Callable[[Mapping[str, object]], T]) -> Page[T]:
-    items, unreadable, last_id = [], [], None
+def _page_of(shape: objects.Shape, reader: Callable[[Mapping[str, object]], T | None]) -> Page[T]:
+    items, unreadable, last_id, last_at = [], [], None, None
     for part in shape.parts("data"):
-        last_id = part.name()
+        last_id, created = part.name(), part.raw.get("created")
+        last_at = created if isinstance(created, int) else last_at
         try:
-            items.append(reader(part.raw))
+            one = reader(part.raw)
         except objects.Malformed as problem:
             unreadable.append(f"{last_id}: {problem}")
-    return Page(items=tuple(items), has_more=shape.flag("has_more"), last_id=last_id, unreadable=tuple(unreadable))
+            continue
+        if one is not None:
+            items.append(one)
+    has_more = shape.flag("has_more")
+    return Page(items=tuple(items), has_more=has_more, last_id=last_id, last_at=last_at, unreadable=tuple(unreadable))

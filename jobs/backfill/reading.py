@@ -17,7 +17,7 @@ from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.answers import Page, Read
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
 from jobs import budget, queues, work
-from jobs.backfill import leavings, progress, stages
+from jobs.backfill import leavings, pages, progress, stages
 from jobs.backfill.lanes import WIDTH, Lane, divided
 from jobs.backfill.progress import Progress
 from webhooks import projections
@@ -167,8 +167,7 @@ def _answer(
         log.warning("read_in.unreadable", connection=connection.id, stage=stage.name, problem=problem)
     if not page.has_more or page.last_id is None:
         return read, None
-    times = [created for one in page.items if isinstance(created := one.raw.get("created"), int)]
-    return read, lane.advanced(page.last_id, min(times, default=None), len(page.items), now)
+    return read, lane.advanced(page.last_id, page.last_at, len(page.items), now)
 
 
 def _second(step: _Step) -> float:
@@ -188,7 +187,7 @@ def _keep(rt: Runtime, claim: work.Claim, connection: Connection, progress: Prog
     )
     with rt.transaction(claim.tenant) as session:
         if items and (read := steps[0].read):
-            projections.apply_reads(session, connection.workspace_id, connection.id, items, read.as_of)
+            pages.keep(session, connection, [step.read.value.items for step in steps if step.read], read.as_of, rt.now())
         connections.save_read_in(session, connection.id, progress.to_json())
         # After the mirror's rows, as everywhere where both are held.
         claim.fence(session)

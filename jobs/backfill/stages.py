@@ -16,9 +16,10 @@ Ask = Callable[[AccountGateway, str | None, Created], "Read[Page[projections.Mir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One list; `is_history` where only what was created within HISTORY is read."""
+    """One list; `is_history` where only what was created within HISTORY is read. `kind` is what it brings: what it lists, or names."""
 
     name: str
+    kind: str
     page: Ask
     is_history: bool = False
 
@@ -26,17 +27,54 @@ class Stage:
 # What the others refer to comes first. Subscriptions are those of all statuses, however old, so that the cancellations of 24 months are
 # among them, with reason and feedback; Stripe has no other list of cancellations that reaches back further than 30 days.
 STAGES = (
-    Stage(name="products", page=lambda account, after, created: account.products(after=after, created=created)),  # type: ignore[arg-type,return-value]
-    Stage(name="prices", page=lambda account, after, created: account.prices(after=after, created=created)),  # type: ignore[arg-type,return-value]
-    Stage(name="coupons", page=lambda account, after, created: account.coupons(after=after, created=created)),  # type: ignore[arg-type,return-value]
-    Stage(name="customers", page=lambda account, after, created: account.customers(after=after, created=created)),  # type: ignore[arg-type,return-value]
-    Stage(name="subscriptions", page=lambda account, after, created: account.subscriptions(after=after, created=created)),  # type: ignore[arg-type,return-value]
+    Stage(
+        name="products",
+        kind="product",
+        page=lambda account, after, created: account.products(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
+    Stage(
+        name="prices",
+        kind="price",
+        page=lambda account, after, created: account.prices(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
+    Stage(
+        name="coupons",
+        kind="coupon",
+        page=lambda account, after, created: account.coupons(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
+    Stage(
+        name="customers",
+        kind="customer",
+        page=lambda account, after, created: account.customers(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
+    Stage(
+        name="subscriptions",
+        kind="subscription",
+        page=lambda account, after, created: account.subscriptions(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
     Stage(
         name="invoices",
+        kind="invoice",
         page=lambda account, after, created: account.invoices(after=after, created=created),  # type: ignore[arg-type,return-value]
         is_history=True,
     ),
+    # Of charges only those that were given back or disputed decide anything. All charges would be as many as invoices and more; these are
+    # what the two short lists name.
+    Stage(
+        name="refunds",
+        kind="charge",
+        page=lambda account, after, created: account.refunded_charges(after=after, created=created),  # type: ignore[arg-type,return-value]
+        is_history=True,
+    ),
+    Stage(
+        name="disputes",
+        kind="charge",
+        page=lambda account, after, created: account.disputed_charges(after=after, created=created),  # type: ignore[arg-type,return-value]
+        is_history=True,
+    ),
 )
+# Those that list what they bring: they can be compared with what we hold, one by one.
+PLAIN = tuple(stage for stage in STAGES if stage.name == f"{stage.kind}s")
 NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -52,5 +90,5 @@ def after(name: str) -> Stage | None:
 
 
 def history_begins(as_of: datetime) -> datetime:
-    """The oldest time that a read-in begun at `as_of` goes back to for invoices, and counts cancellations from."""
+    """The oldest time that a read-in begun at `as_of` goes back to for invoices, refunds and disputes, and counts cancellations from."""
     return as_of - HISTORY

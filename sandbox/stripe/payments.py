@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from sandbox.stripe import events, listing, params
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, refused
@@ -56,10 +58,7 @@ LIST: dict[str, params.Shape | params.Required] = {
 def find_charges(ctx: Context, p: Obj) -> Obj:
     """`GET /v1/charges`."""
     having = {key: p[key] for key in ("customer", "payment_intent") if key in p}
-    found = (
-        charge for charge in ctx.world.all("charge", **having) if "created" not in p or listing.within(charge["created"], p["created"])
-    )
-    return listing.page("/v1/charges", found, p)
+    return listing.page("/v1/charges", _made(ctx.world.all("charge", **having), p), p)
 
 
 PAYMENTS: dict[str, params.Shape | params.Required] = {
@@ -122,18 +121,23 @@ def refund(ctx: Context, p: Obj) -> Obj:
     return made
 
 
-REFUNDS: dict[str, params.Shape | params.Required] = {**params.PAGE, "charge": params.text, "payment_intent": params.text}
+REFUNDS: dict[str, params.Shape | params.Required] = {
+    **params.PAGE,
+    "charge": params.text,
+    "payment_intent": params.text,
+    "created": params.created,
+}
 DISPUTES = REFUNDS
 
 
 def find_refunds(ctx: Context, p: Obj) -> Obj:
     """`GET /v1/refunds`."""
-    return listing.page("/v1/refunds", ctx.world.all("refund", **_of_charge(p)), p)
+    return listing.page("/v1/refunds", _made(ctx.world.all("refund", **_of_charge(p)), p), p)
 
 
 def find_disputes(ctx: Context, p: Obj) -> Obj:
     """`GET /v1/disputes`."""
-    return listing.page("/v1/disputes", ctx.world.all("dispute", **_of_charge(p)), p)
+    return listing.page("/v1/disputes", _made(ctx.world.all("dispute", **_of_charge(p)), p), p)
 
 
 def dispute(ctx: Context, charge_id: str, reason: str = "product_not_received") -> Obj:
@@ -206,6 +210,11 @@ def _wanted(ctx: Context, p: Obj) -> Obj:
     if found is None:
         raise refused("One of the following params should be provided for this request: payment_intent or charge.", "charge")
     return found
+
+
+def _made(found: Iterable[Obj], p: Obj) -> Iterator[Obj]:
+    """Those that were created when it is wanted."""
+    return (one for one in found if "created" not in p or listing.within(one["created"], p["created"]))
 
 
 def _of_charge(p: Obj) -> Obj:

@@ -75,6 +75,8 @@ def test_every_read_is_one_that_stripe_knows(local: LocalStripe, platform: gatew
         assert verb(after=first.last_id).value.unreadable == ()
     shop.subscriptions(status="active", customer=monthly.customer)
     shop.invoices(customer=monthly.customer, subscription=monthly.id, status="paid")
+    shop.refunded_charges(created={"gte": 1_700_000_000})
+    shop.disputed_charges(created={"gte": 1_700_000_000})
     since = datetime.now(UTC) - timedelta(days=1)
     names = gateway.REQUIRED_EVENTS
     for start in range(0, len(names), gateway.EVENT_TYPES_PER_CALL):

@@ -15,7 +15,7 @@ import pytest
 from connect_app import config, connections, migrations, runtime
 from connect_app.modes import Mode
 from connect_app.workspaces import openings
-from jobs.backfill import STAGES, lanes
+from jobs.backfill import lanes, stages
 from sandbox.stripe import accounts, seed
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.server import Server
@@ -115,7 +115,7 @@ def campaign(tmp_path: Path, kills: int, edits: tuple[stage.Edit, ...] = (), see
             counts = mirror.counts(session, connection)
         world = local.world(local.seeded["account"], False)
         asked = _lists(local)
-        names = [one.name for one in STAGES]
+        names = [one.name for one in stages.PLAIN]
         return Verdict(
             state=told["state"],
             held={name: counts[name] for name in names},
@@ -146,7 +146,7 @@ def _read_in(rt: runtime.Runtime, workspace: str, connection: str) -> dict[str, 
 
 def _lists(local: LocalStripe) -> list[str]:
     """Every page of a list that was asked for so far."""
-    paths = {f"/v1/{one.name}" for one in STAGES}
+    paths = {f"/v1/{one.name}" for one in stages.STAGES}
     with local.lock:
         return [f"{call['path']} {sorted(call['params'].items())}" for call in local.requests if call["path"] in paths]
 

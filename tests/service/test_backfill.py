@@ -11,16 +11,17 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
 from connect_app import cli, connections
-from connect_app.models import Connection, Work
+from connect_app.models import Charge, Connection, Work
 from connect_app.runtime import Runtime
 from jobs import backfill, queues, work
-from jobs.backfill import lanes, leavings
-from sandbox.stripe import accounts, catalogue, customers
+from jobs.backfill import lanes, leavings, stages
+from sandbox.stripe import accounts, catalogue, customers, payments, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import CallerKilled
+from tests import customers as customers_of
 from tests import make
-from webhooks import mirror
+from webhooks import mirror, projections
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def held(rt: Runtime, local: LocalStripe, stage: make.Stage) -> tuple[dict[str, 
     world = local.world(stage.account, False)
     with rt.transaction(stage.workspace_id) as session:
         counts = mirror.counts(session, stage.connection_id)
-    names = [stage.name for stage in backfill.STAGES]
+    names = [stage.name for stage in stages.PLAIN]
     return {name: counts[name] for name in names}, {name: len(list(world.all(name.removesuffix("s")))) for name in names}
 
 
@@ -119,7 +120,8 @@ def test_a_long_list_is_read_by_several_at_once_and_no_object_is_left_between_th
     work.drain(rt, queues.UPKEEP)
     mirrored, real = held(rt, local, stage)
     assert mirrored == real
-    assert standing(rt, stage).read_in["counts"] == {name: count for name, count in real.items() if count}, "nothing was counted twice"
+    counts = standing(rt, stage).read_in["counts"]
+    assert {name: count for name, count in counts.items() if count} == {name: count for name, count in real.items() if count}, "twice"
     stretches = {call["params"].get("created", {}).get("lt") for call in local.requests if call["path"] == "/v1/customers"}
     assert len(stretches) > 3
 
@@ -180,6 +182,81 @@ def test_what_no_list_of_the_read_in_named_is_asked_for_on_its_own_and_nothing_e
     with rt.transaction() as session:
         wanted = session.execute(select(Work.row_id).where(Work.kind == "refetch")).scalars().all()
     assert wanted == [f"{staged.connection_id}/customer/{everyone[0]}"]
+
+
+def charges(rt: Runtime, stage: make.Stage) -> dict[str, Charge]:
+    with rt.transaction(stage.workspace_id) as session:
+        return {charge.id: charge for charge in session.execute(select(Charge)).scalars()}
+
+
+def test_what_was_given_back_or_disputed_before_the_connection_is_known_and_no_other_charge_is(rt: Runtime, local: LocalStripe) -> None:
+    staged = make.workspace(rt, local)
+    hand = Context(local=local, world=local.world(staged.account, False), source="dashboard")
+    refunded, disputed, both, old, *rest = list(hand.world.all("charge"))
+    assert rest
+    for charge, amount in ((refunded, 300), (refunded, 200), (both, 100), (old, 100)):
+        payments.refund(hand, {"charge": charge["id"], "amount": amount})
+    for charge in (disputed, both):
+        payments.dispute(hand, charge["id"])
+    [long_ago] = hand.world.all("refund", charge=old["id"])
+    long_ago["created"] -= 800 * 86400
+    make.read_in(rt)
+    found = charges(rt, staged)
+    told = {id: (one.amount_refunded, one.dispute_status, one.amount_disputed) for id, one in found.items()}
+    assert told == {
+        refunded["id"]: (500, None, 0),
+        disputed["id"]: (0, "needs_response", disputed["amount"]),
+        both["id"]: (100, "needs_response", both["amount"] - 100),
+    }
+    # Read one by one, each says the same.
+    account = rt.stripe("test").account(staged.account)
+    for id, one in found.items():
+        with rt.transaction(staged.workspace_id) as session:
+            read = account.charge(id)
+            assert projections.apply_read(session, staged.workspace_id, staged.connection_id, read.value, one.as_of)
+
+
+def test_a_refund_that_is_read_in_once_more_is_no_news(rt: Runtime, local: LocalStripe) -> None:
+    staged = make.workspace(rt, local)
+    hand = Context(local=local, world=local.world(staged.account, False), source="dashboard")
+    first, second, *_ = list(hand.world.all("charge"))
+    for charge in (first, second):
+        payments.refund(hand, {"charge": charge["id"], "amount": 100})
+    make.read_in(rt)
+    before = charges(rt, staged)
+    with rt.transaction(staged.workspace_id) as session:
+        session.execute(text("update charges set as_of = as_of - interval '1 day'"))
+    payments.refund(hand, {"charge": second["id"], "amount": 100})
+    command(rt, "--again")
+    make.read_in(rt)
+    after = charges(rt, staged)
+    assert after[first["id"]].as_of == before[first["id"]].as_of - timedelta(days=1)
+    assert after[second["id"]].as_of >= before[second["id"]].as_of
+    assert after[second["id"]].amount_refunded == 200
+
+
+def test_a_subscription_whose_discounts_a_list_leaves_as_ids_is_read_on_its_own(rt: Runtime, local: LocalStripe) -> None:
+    staged = make.workspace(rt, local)
+    world = local.world(staged.account, False)
+    subscription, other = (world.get("subscription", staged.shapes[shape][1]) for shape in ("monthly", "yearly"))
+    coupon = next(iter(world.all("coupon")))
+    hand = Context(local=local, world=world, source="dashboard")
+    local.is_quiet = True  # or the news of it would be asked about
+    subscriptions.update(hand, other["id"], {"discounts": [{"coupon": coupon["id"]}]})
+    subscriptions.update(hand, subscription["id"], {"discounts": [{"coupon": coupon["id"]}]})
+    subscription = world.get("subscription", subscription["id"])
+    local.is_quiet = False
+    # On the item, where no list shows more of it than the id.
+    subscription["items"]["data"][0]["discounts"] = [subscription["discounts"].pop()]
+    make.read_in(rt)
+    with rt.transaction() as session:
+        wanted = session.execute(select(Work.row_id).where(Work.kind == "refetch")).scalars().all()
+    assert wanted == [f"{staged.connection_id}/subscription/{subscription['id']}"]
+    customers_of.drain(rt)
+    with rt.transaction(staged.workspace_id) as session:
+        [discount] = mirror.discounts_of(session, staged.connection_id, [subscription["id"]])[subscription["id"]]
+    assert discount.coupon == coupon["id"]
+    assert work_id(rt, "refetch") is None
 
 
 def test_a_stripe_that_is_down_for_a_while_only_delays_it(rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
@@ -286,13 +363,13 @@ def test_a_terminal_is_told_how_far_it_is(rt: Runtime, hasty: Runtime, local: Lo
     now = int(rt.now().timestamp())
     for shape, ended in (("monthly", now - 86400), ("yearly", now - 800 * 86400)):
         local.world(stage.account, False).get("subscription", stage.shapes[shape][1]).update(status="canceled", ended_at=ended)
-    assert command(rt).output == f"{stage.account} (test): list 1 of 6, account: Starting\n"
+    assert command(rt).output == f"{stage.account} (test): list 1 of 8, account: Starting\n"
     read_in = work_id(rt, "read_in")
     assert read_in is not None
     for _ in range(4):
         work.perform(hasty, read_in)
         time.sleep(0.002)
-    assert "list 4 of 6, customers: " in command(rt, "--mode", "test").output
+    assert "list 4 of 8, customers: " in command(rt, "--mode", "test").output
     assert "objects so far" in command(rt, "--workspace", stage.slug).output
     work.drain(rt, queues.UPKEEP)
     done = command(rt, "--watch")

@@ -11,7 +11,10 @@ from sqlalchemy import select, text
 
 from connect_app import connections, preferences
 from connect_app.models import FlowSession, Outcome, SessionFact
+from connect_app.modes import Mode
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
+from connect_app.workspaces import accounts
 from flow_pages import document
 from jobs import validation, work
 from sandbox.stripe import dashboard, misfortunes, signups
@@ -184,6 +187,22 @@ class Diary:
         with self.rt.transaction(self.stage.workspace_id) as session:
             place = self.stage.workspace_id, self.stage.connection_id
             connections.lost(session, *place, at=self.rt.now(), reason="deauthorized", actor="stripe")
+
+    def comes_back(self) -> None:
+        """The business connects us again, and what we missed is read in."""
+        account = objects.read_account(self.local.accounts[self.stage.account])
+        with self.rt.transaction(self.stage.workspace_id) as session:
+            given = {
+                "account": account,
+                "mode": Mode.TEST,
+                "scope": "read_write",
+                "now": self.rt.now(),
+                "ring": self.rt.ring,
+                "by": "owner",
+            }
+            accounts.link_or_relink(session, self.stage.workspace_id, **given)  # type: ignore[arg-type]
+        make.read_in(self.rt)
+        self.work()
 
     def tell_again(self, order: random.Random) -> None:
         """All of Stripe's news since the beginning, once more, in another order, as if it came for the first time."""

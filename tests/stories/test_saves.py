@@ -408,6 +408,28 @@ def test_a_charge_that_paid_no_invoice_is_asked_about_once_and_counts_for_nothin
     assert asked_for_payments(diary) == before + 1
 
 
+def test_what_was_given_back_and_disputed_while_we_were_away_is_read_in_when_we_are_back(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.day(diary.renewal() + 0.1)
+    diary.leaves()
+    diary.is_deaf = True
+    diary.befalls("refund", amount=500)
+    diary.befalls("refund", amount=400)
+    diary.befalls("dispute")
+    diary.day(50)
+    assert diary.worth(visit)["paid"] == {"usd": {"paid": 2900, "refunded": 0, "disputed": 0}}
+    diary.comes_back()
+    paid = diary.worth(visit)["paid"]["usd"]
+    assert (paid["refunded"], paid["disputed"]) == (900, 2000)
+    assert [fact.data["amount"] for fact in diary.facts(visit, "charge.refunded")] == [900]
+    diary.is_deaf = False
+    diary.told = len(list(diary.local.world(diary.stage.account, False).all("event")))
+    [dispute] = diary.local.world(diary.stage.account, False).all("dispute")
+    payments.close(diary.by_hand(), dispute["id"], "won")
+    diary.work()
+    assert diary.worth(visit)["paid"]["usd"]["disputed"] == 0
+
+
 # How we know.
 
 

@@ -12,7 +12,7 @@ from connect_app.stripe_gateway.objects.accounts import (
     read_webhook_endpoint,
 )
 from connect_app.stripe_gateway.objects.catalogue import Coupon, Package, Price, Product, read_coupon, read_price, read_product
-from connect_app.stripe_gateway.objects.charges import Charge, read_charge
+from connect_app.stripe_gateway.objects.charges import Charge, read_charge, read_disputed_charge, read_refunded_charge
 from connect_app.stripe_gateway.objects.customers import Customer, PaymentMethod, read_customer, read_payment_method
 from connect_app.stripe_gateway.objects.discounts import Discount, read_discount
 from connect_app.stripe_gateway.objects.events import Event, read_event
@@ -53,12 +53,14 @@ __all__ = [
     "read_coupon",
     "read_customer",
     "read_discount",
+    "read_disputed_charge",
     "read_event",
     "read_invoice",
     "read_payment_method",
     "read_portal_configuration",
     "read_price",
     "read_product",
+    "read_refunded_charge",
     "read_subscription",
     "read_webhook_endpoint",
 ]

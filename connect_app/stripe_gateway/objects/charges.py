@@ -45,3 +45,16 @@ def read_charge(raw: Mapping[str, object]) -> Charge:
         amount_disputed=Money((dispute.maybe_whole("amount") if dispute else None) or 0, currency),
         raw=shape.raw,
     )
+
+
+def read_refunded_charge(raw: Mapping[str, object]) -> Charge | None:
+    """The charge expanded in a `refund`; None where it gave back something else, or where the charge is disputed too. Raises Malformed."""
+    paid = Shape(raw).maybe_expanded("charge")
+    charge = read_charge(paid.raw) if paid else None
+    return None if charge is None or charge.is_disputed else charge
+
+
+def read_disputed_charge(raw: Mapping[str, object]) -> Charge | None:
+    """The charge expanded in a `dispute`, with that under `dispute` as a read of the charge has it. Raises Malformed."""
+    paid = Shape(raw).maybe_expanded("charge")
+    return read_charge({**paid.raw, "dispute": {**raw, "charge": paid.name()}}) if paid else None
