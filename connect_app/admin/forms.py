@@ -1,7 +1,7 @@
 """The dashboard's forms: what may be typed, and what is wrong with it otherwise."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request
@@ -57,7 +57,7 @@ class DisplayForm(FlaskForm):  # type: ignore[misc]
 
 def _copy(form: FlaskForm, field: Any) -> None:
     text = field.data or ""
-    if problem := wording.problem(text) or wording.unknown(text, form.variables):
+    if problem := wording.problem(text, form.types) or wording.unknown(text, form.types):
         raise ValidationError(f"{problem[0].upper()}{problem[1:]}".removesuffix("?") + ("?" if problem.endswith("?") else "."))
 
 
@@ -68,10 +68,10 @@ def _some(what: str, most: int) -> list[Any]:
 class OfferForm(FlaskForm):  # type: ignore[misc]
     """`coupon` is one of the account's valid coupons, or empty for no offer; one that is set and has become invalid may stay.
 
-    `variables` are what its texts may name.
+    `types` are the variables that its texts may name, with their types.
     """
 
-    variables: Sequence[str] = ()
+    types: Mapping[str, catalogue.Type] = {}
     coupon = SelectField("Coupon")
     headline = StringField("Headline", _some("a headline", 200), filters=[lambda text: (text or "").strip()])
     body = TextAreaField("Text", [Length(max=4000, message="At most 4000 characters."), _copy], filters=[lambda text: (text or "").strip()])

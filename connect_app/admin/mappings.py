@@ -100,7 +100,12 @@ def page(session: Session, workspace_id: str, *, number: int, search: str) -> Pa
 
 def names(session: Session, workspace_id: str) -> list[str]:
     """What copy may name."""
-    return [one.name for one in mapping.of_workspace(session, workspace_id)]
+    return list(types(session, workspace_id))
+
+
+def types(session: Session, workspace_id: str) -> dict[str, catalogue.Type]:
+    """What copy may name, each with its type, by name."""
+    return {one.name: one.type for one in mapping.of_workspace(session, workspace_id)}
 
 
 def one(session: Session, workspace_id: str, id: str) -> FieldMapping:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connect_app.money import Money
 from flow_pages import spoken, wording
 from tests.unit.test_catalogue import CUSTOMER, JSON, NEW, NOW, subject
-from webhooks import mapping
+from webhooks import catalogue, mapping
 from webhooks.mapping import Mapping
 
 DAY = datetime(2030, 3, 5, tzinfo=UTC)
@@ -290,9 +290,63 @@ def test_copy_says_its_variables(copy: str, shown: str) -> None:
     assert wording.render(copy, WORDS) == shown
 
 
-def test_copy_that_cannot_compare_is_shown_as_it_was_written() -> None:
-    copy = "{% if plan > 3 %}x{% endif %}"
-    assert wording.render(copy, WORDS) == copy
+@pytest.mark.parametrize(
+    ("copy", "shown"),
+    [
+        ("Now {{ worth | truncate: 'x' }} a month", "Now 74,25\xa0$ a month"),
+        ("{{ plan | default: 1, allow_false: true }}!", "Premium Snack Pack!"),
+        ("{{ team | upcase: 4 }}", "your team"),
+        ("{{ missing | upcase: 4 }}.", "."),
+        ("a{% if plan > 3 %}x{% endif %}b", "ab"),
+        ("{% if plan > 3 %}x{% elsif since > 5 %}y{% else %}z{% endif %}", "z"),
+        ("{% unless since > 5 %}x{% endunless %}", "x"),
+        ("{% if worth contains 5 %}x{% else %}y{% endif %}", "y"),
+        (
+            "{% if plan contains 'Snack' %}x{% endif %}{% if plan contains 'Lunch' %}y{% endif %}{% if team contains 'team' %}z{% endif %}",
+            "x",
+        ),
+        ("{% case plan %}{% when 'x' %}x{% else %}{{ plan | upcase: 3 }}{% endcase %}", "Premium Snack Pack"),
+    ],
+)
+def test_what_cannot_be_worked_out_costs_one_output_or_condition_and_is_never_shown_as_source(copy: str, shown: str) -> None:
+    assert wording.render(copy, WORDS) == shown
+
+
+TYPED: dict[str, catalogue.Type] = {"plan": "text", "worth": "money", "since": "date", "days": "integer", "paused": "boolean"}
+
+
+@pytest.mark.parametrize(
+    ("copy", "why"),
+    [
+        ("{{ worth | truncate: 'x' }}", "worth being money"),
+        ("{% if plan > 5 %}x{% endif %}", "plan being a text"),
+        ("{{ plan | default: 1, allow_false: true }}", "allow_false"),
+        ("{{ plan | upcase: 4 }}", "plan being a text"),
+        ("{% if since > 5 %}x{% endif %}", "since being a date"),
+        ("{% if worth contains 5 %}x{% endif %}", "only a text contains something"),
+        ("{{ since | date: '%Y' }}", "a date is written short, medium, long, full"),
+        ("{{ days | number: 99 }}", "0 to 12 decimals"),
+        # Wherever it stands, and whatever is decided before it.
+        ("{% if paused and plan > 5 %}x{% endif %}", "plan being a text"),
+        ("{% if plan == 'x' %}{{ plan | upcase: 4 }}{% endif %}", "plan being a text"),
+        ("{% case plan %}{% when 'x' %}{{ plan | upcase: 4 }}{% endcase %}", "plan being a text"),
+    ],
+)
+def test_copy_that_cannot_be_worked_out_is_refused_before_anybody_reads_it(copy: str, why: str) -> None:
+    assert why in (wording.problem(copy, TYPED) or "")
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "{% if days > 3 and plan contains 'Pack' %}{{ worth | money }}{% elsif worth >= 20 %}{{ days | number: 2 }}{% endif %}",
+        "{% unless paused %}{{ since | date: 'short' }}{% endunless %}{% case plan %}{% when 'x' %}y{% endcase %}",
+        "{% if since < '2027-01-01' %}{{ plan | default: 'your plan' | upcase | truncate: 10 }}{% endif %}",
+        "{{ days | money: 'eur' }}{% if plan %}known{% endif %}{% comment %}{{ plan | upcase: 4 }}{% endcomment %}",
+    ],
+)
+def test_copy_that_works_for_every_customer_is_let_through(copy: str) -> None:
+    assert wording.problem(copy, TYPED) is None
 
 
 def test_what_copy_names_is_looked_up_and_the_near_one_is_offered() -> None:

@@ -62,7 +62,7 @@ def offer() -> str:
     with rt.transaction(at.workspace_id) as session:
         present = flows.offer_of(flows.default_document(session, at.workspace_id))
         coupons = offers.choices(session, at.connection_id)
-        variables = mappings.names(session, at.workspace_id)
+        variables = list(mappings.types(session, at.workspace_id))
     values = {**present.model_dump(include={"headline", "body", "accept", "decline"}), "coupon": present.coupons.of(at.mode) or ""}
     form = forms.OfferForm(formdata=None, data=values)
     form.offer(coupons, present.coupons.of(at.mode))
@@ -78,7 +78,7 @@ def save_offer() -> Response | tuple[str, int]:
         present = flows.offer_of(flows.default_document(session, at.workspace_id))
         coupons = offers.choices(session, at.connection_id)
         form.offer(coupons, present.coupons.of(at.mode))
-        form.variables = mappings.names(session, at.workspace_id)
+        form.types = mappings.types(session, at.workspace_id)
         number = None
         if is_right := form.validate():
             number = flows.set_offer(
@@ -91,7 +91,7 @@ def save_offer() -> Response | tuple[str, int]:
                 by=at.member.actor,
             )
     if not is_right:
-        return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=form.variables), 422
+        return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=list(form.types)), 422
     flash(f"Version {number} of the default flow is published." if number else "Nothing was different, so nothing was published.", "ok")
     return redirect(at.path("/settings/offer"), 303)
 
