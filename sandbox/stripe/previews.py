@@ -7,6 +7,7 @@ from sandbox.stripe import (
     invoice_items,
     lifecycle,
     params,
+    pauses,
     rehearsals,
     schedules,
     signups,
@@ -28,8 +29,10 @@ _DETAILS = params.record(
     cancel_now=params.boolean,
     items=subscription_items.UPDATE,
     metadata=params.metadata,
+    pause=params.record(**pauses.PAUSE),
     proration_behavior=subscription_terms.PRORATION,
     proration_date=params.integer,
+    resume_at=params.one_of("now"),
     trial_end=params.either("now", params.integer),
 )
 CREATE: _Fields = {
@@ -62,6 +65,7 @@ def create(ctx: Context, p: Obj) -> Obj:
     elif details:
         _change(tried, id, details)
     draft = _next(tried, id, p)
+    ctx.world.previewed = {each["id"]: each for each in tried.world.all("discount") if ctx.world.find("discount", each["id"]) is None}
     if draft is None:
         raise StripeError(404, f"No upcoming invoices for customer: {customer}", code="invoice_upcoming_none")
     return _shown(draft)
@@ -104,6 +108,13 @@ def _change(tried: Context, id: str, details: Obj) -> None:
     if details.pop("cancel_now", False):
         prorates = details.get("proration_behavior", "create_prorations") != "none"
         subscriptions.cancel(tried, id, {"invoice_now": True, "prorate": prorates})
+        return
+    if details.pop("resume_at", None):
+        asked: Obj = {key: details[key] for key in ("billing_cycle_anchor", "proration_behavior", "proration_date") if key in details}
+        pauses.resume(tried, id, asked)
+        return
+    if "pause" in details:
+        pauses.pause(tried, id, details["pause"])
         return
     if details.get("billing_cycle_anchor", {}).get("type") == "timestamp":
         raise refused("For existing subscriptions the billing cycle anchor can only be `now` or `unchanged`.", "subscription_details")

@@ -74,6 +74,8 @@ class World:
     tables: dict[str, dict[str, Obj]] = field(default_factory=dict)
     rehearsed: list[Obj] | None = None
     """The invoices drafted so far, where this world is the copy that a change is tried in."""
+    previewed: dict[str, Obj] = field(default_factory=dict)
+    """The discounts of the last preview, which are nobody's; shown on expansion only."""
     held: dict[str, Obj] = field(default_factory=dict)
     """Changes of subscriptions that wait for their invoice to be paid, by subscription."""
     trials_told: set[str] = field(default_factory=set)
@@ -104,7 +106,7 @@ class World:
 
     def remembered(self, kind: str, id: str) -> Obj | None:
         """The object even if it was deleted since: old discounts still name their coupon."""
-        return self.table(kind).get(id) or self.table("deleted " + kind).get(id)
+        return self.table(kind).get(id) or self.table("deleted " + kind).get(id) or (self.previewed.get(id) if kind == "discount" else None)
 
     def forget(self, obj: Obj) -> Obj:
         """Delete; what remains is Stripe's stub."""

@@ -68,6 +68,8 @@ def test_the_preview_is_what_is_billed_when_the_time_comes(shop: Shop, change: s
 
 
 def test_a_preview_changes_nothing_and_tells_nobody(shop: Shop) -> None:
+    everything: Any = {"url": "https://holdfast.example/hook", "enabled_events": ["*"], "connect": True}
+    shop.client.v1.webhook_endpoints.create(everything)
     world = shop.local.world(shop.account, False)
     before = {kind: {id: str(obj) for id, obj in table.items()} for kind, table in world.tables.items()}
     preview(
@@ -81,6 +83,7 @@ def test_a_preview_changes_nothing_and_tells_nobody(shop: Shop) -> None:
     assert {kind: {id: str(obj) for id, obj in table.items()} for kind, table in world.tables.items() if table} == {
         kind: table for kind, table in before.items() if table
     }
+    assert shop.local.deliveries.waiting == 0
     assert shop.local.effects == []
     assert shop.news() == ["account.application.authorized"]
 
@@ -258,3 +261,16 @@ def test_a_classic_subscription_has_one_interval(shop: Shop) -> None:
     v1.subscriptions.update(made.id, {"discounts": [{"coupon": "LOYAL15"}]}, shop.here)
     said = v1.invoices.create_preview({"subscription": made.id, "subscription_details": {"cancel_now": True}}, shop.here)
     assert -2470 < said.total < -2400  # by today's discount; flexible mode would give back the 29 that were paid
+
+
+def test_a_preview_tells_what_a_return_from_a_pause_costs_and_shows_discounts_that_are_nobodys(shop: Shop) -> None:
+    shop.client.v1.subscriptions.pause(shop.subscription("monthly"), {"bill_for": {"unused_time_from": {"type": "none"}}}, shop.here)
+    with pytest.raises(stripe.InvalidRequestError, match="No upcoming invoices"):
+        preview(shop, "monthly")
+    assert preview(shop, "monthly", subscription_details={"resume_at": "now"}).total == 2900
+    assert preview(shop, "yearly", subscription_details={"pause": {"invoicing_behavior": "invoice"}}).total < 0
+    shown = preview(shop, "yearly", discounts=[{"coupon": "LOYAL15"}], expand=["discounts.source.coupon"]).discounts[0]
+    assert isinstance(shown, stripe.Discount)
+    assert isinstance(shown.source.coupon, stripe.Coupon)
+    assert shown.source.coupon.id == "LOYAL15"
+    assert shop.client.v1.coupons.retrieve("LOYAL15", None, shop.here).times_redeemed == 0
