@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.stripe import events, listing, params, payment_methods, setup_intents
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, missing, refused
-from sandbox.stripe.worlds import clone, new_id, word
+from sandbox.stripe.worlds import clone, word
 
 _Fields = dict[str, params.Shape | params.Required]
 _DAY = 86400
@@ -44,7 +44,7 @@ def create(ctx: Context, p: Obj) -> Obj:
     )
     secret = word(60)
     session: Obj = _blank(ctx, p) | {
-        "id": new_id("checkout.session") + ("live_" if ctx.livemode else "test_") + "a1" + word(56),
+        "id": f"cs_{'live' if ctx.livemode else 'test'}_a1{word(56)}",
         "customer": customer["id"] if customer else None,
         "customer_details": _details(customer) if customer else None,
         "expires_at": ends,

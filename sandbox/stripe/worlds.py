@@ -27,7 +27,6 @@ PREFIXES = {
     "invoiceitem": "ii_1",
     "promotion_code": "promo_1",
     "setup_intent": "seti_1",
-    "checkout.session": "cs_",
     "payment_method": "pm_1",
     "payment_intent": "pi_3",
     "invoice_payment": "inpay_1",
