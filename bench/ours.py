@@ -53,6 +53,11 @@ class Ours:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
+    def columns(self, table: str) -> list[str]:
+        """The columns that are written; the others the database works out."""
+        given = "select column_name from information_schema.columns where table_name = %(table)s and is_generated = 'NEVER'"
+        return [row[0] for row in self.execute(given, table=table)]
+
     def forget_events(self) -> None:
         """No event was ever received, and the mirror holds no subscription."""
         self.execute("truncate webhook_pending, webhook_events, webhook_lanes, subscriptions")

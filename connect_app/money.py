@@ -11,6 +11,8 @@ from babel import Locale, UnknownLocaleError, numbers
 # That includes ISK and UGX: without decimals to their users, yet sent to Stripe in hundredths (an amount is a multiple of 100).
 _ZERO_DECIMAL = frozenset(("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"))
 _THREE_DECIMAL = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
+# Those that do not have two decimals.
+UNUSUAL = _ZERO_DECIMAL | _THREE_DECIMAL
 
 
 class CurrencyMismatch(ValueError):

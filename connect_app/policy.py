@@ -63,6 +63,7 @@ TABLE = {
     "admin.test_flow": EDITOR,
     "admin.analytics": ANALYST,
     "admin.analytics_csv": ANALYST,
+    "admin.breakdown_csv": ANALYST,
     "admin.sessions": ANALYST,
     "admin.session_page": ANALYST,
     "admin.customers": ANALYST,

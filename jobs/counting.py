@@ -144,6 +144,8 @@ with {_WANTED}, {NUMBERED}, put as (
 {_ADD.format(sign="1", rows="put")}
 """  # noqa: S608  constants of ours
 )
+# A plan for any parameters would join the whole table, once the server has seen these often enough to make one.
+_PLAN = text("set local plan_cache_mode = force_custom_plan")
 _WORKED_OFF = text("delete from case_marks where id = any(:ids)")
 # One counts a workspace at a time; the trigger of a new save interval waits for it, too.
 _ALONE = text("select pg_advisory_xact_lock(hashtext('jobs.counting'), hashtext(:workspace))")
@@ -175,6 +177,7 @@ def count(rt: Runtime, claim: work.Claim) -> work.End:
 
 def batch(session: Session, workspace_id: str, after: int, size: int = _BATCH) -> tuple[int, int | None]:
     """Count what the next marks beyond number `after` mean; gives how many were worked off, and where to go on (None: at the end)."""
+    session.execute(_PLAN)
     session.execute(_ALONE, {"workspace": workspace_id})
     # What is read from here on, each mark that is seen has been written with: who changes more, marks again.
     marks = session.execute(_MARKS, {"workspace": workspace_id, "after": after, "batch": size}).all()

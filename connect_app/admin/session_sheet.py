@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import TextClause, select, tuple_
 from sqlalchemy.orm import Session
 
 from connect_app.admin import outcomes, sessions, sheets
@@ -20,8 +20,11 @@ HEADER = (
 )  # fmt: skip
 
 
-def lines(rt: Runtime, workspace_id: str, mode: str, *, since: datetime | None, outcome: str) -> Iterator[str]:
-    """The opened sessions of a period, newest first. `outcome` is a key of outcomes.WORDS, or empty for all.
+def lines(
+    rt: Runtime, workspace_id: str, mode: str, *, since: datetime | None, outcome: str, only: TextClause | None = None
+) -> Iterator[str]:
+    """The opened sessions of a period, newest first. `outcome` is a key of outcomes.WORDS, or empty for all; `only`
+    is a condition on `sessions` (reports.condition).
 
     Amounts are in the unit people speak of, of the session's own currency; what was paid in another is left out and never converted.
     """
@@ -29,7 +32,7 @@ def lines(rt: Runtime, workspace_id: str, mode: str, *, since: datetime | None, 
     before: tuple[datetime, str] | None = None
     while True:
         with rt.transaction(workspace_id) as session:
-            portion, before = _portion(session, workspace_id, mode, rt.now(), since=since, outcome=outcome, before=before)
+            portion, before = _portion(session, workspace_id, mode, rt.now(), since=since, outcome=outcome, only=only, before=before)
         if not portion:
             return
         yield sheets.lines(portion)
@@ -43,6 +46,7 @@ def _portion(
     *,
     since: datetime | None,
     outcome: str,
+    only: TextClause | None,
     before: tuple[datetime, str] | None,
 ) -> tuple[list[list[sheets.Cell]], tuple[datetime, str] | None]:
     query = (
@@ -55,6 +59,8 @@ def _portion(
         query = query.where(FlowSession.minted_at >= since)
     if outcome:
         query = query.where(outcomes.outcome(now) == outcome)
+    if only is not None:
+        query = query.where(only)
     if before is not None:
         query = query.where(tuple_(FlowSession.minted_at, FlowSession.id) < before)
     found = session.execute(query.order_by(FlowSession.minted_at.desc(), FlowSession.id.desc()).limit(_PORTION)).all()

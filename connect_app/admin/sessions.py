@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, TextClause, func, or_, select
 from sqlalchemy.orm import Session
 
 from connect_app.admin import outcomes
@@ -72,10 +72,12 @@ def page(
     is_opened: bool = False,
     since: datetime | None = None,
     total: int | None = None,
+    only: TextClause | None = None,
 ) -> Page:
     """A page of one mode's sessions. `search` is an exact customer, subscription or session id; `is_opened` leaves out unopened links.
 
-    `total` is how many there are, where the caller knows it; else they are counted as far as anybody can leaf.
+    `total` is how many there are, where the caller knows it; else they are counted as far as anybody can leaf. `only`
+    is a condition on `sessions` (reports.condition), for which each of them is looked at.
     """
     number = max(1, min(number, LAST_PAGE))
     query = _joined(select(FlowSession.id)).where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode)
@@ -83,7 +85,11 @@ def page(
         query = query.where(FlowSession.shown_at.is_not(None))
     if since is not None:
         query = query.where(FlowSession.minted_at >= since)
-    if outcome:
+    if only is not None:
+        query = query.where(only)
+    if outcome and only is not None:
+        query = query.where(outcomes.outcome(now) == outcome)
+    elif outcome:
         newest = outcomes.having(workspace_id, mode, outcome, since=since, now=now, most=number * size).subquery()
         query = query.where(FlowSession.id.in_(select(newest.c.id)))
     if search:

@@ -112,4 +112,13 @@ class Outcome(Tenant, Base):
     __table_args__ = (
         CheckConstraint("state IN ('open', 'canceled', 'watch', 'saved', 'paused', 'lost', 'unknown')", name="state"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
+        # Who is on watch, the next to be decided first.
+        Index(
+            "ix_outcomes_watched",
+            "workspace_id",
+            "state",
+            "interval_ends_at",
+            "session_id",
+            postgresql_where="state IN ('watch', 'paused')",
+        ),
     )

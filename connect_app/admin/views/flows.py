@@ -1,19 +1,12 @@
-"""Cancel flows: what is published, how it gets onto the business's site, and what came of it."""
+"""Cancel flows: what is published, and how it gets onto the business's site."""
 
-from datetime import datetime, timedelta
-
-from flask import Response as FlaskResponse
-from flask import flash, redirect, render_template, request, stream_with_context
+from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import cases, checklist, desk, embedding, forms, outcomes, session_sheet, sessions
+from connect_app.admin import checklist, desk, embedding, forms
 from connect_app.admin import flows as shelf
 from connect_app.errors import NotFound
-
-# So many of those on watch are listed; the rows below can be filtered for the others.
-_WATCHED = 10
-PERIODS = {"7": "7 days", "30": "30 days", "90": "90 days", "all": "All time"}
 
 
 @desk.blueprint.get("/flows")
@@ -96,63 +89,3 @@ def test_flow() -> Response:
     with rt.transaction(at.workspace_id) as session:
         path = embedding.try_flow(session, rt, at.workspace_id, at.connection, request.form.get("subscription", ""))
     return redirect(path, 303)
-
-
-@desk.blueprint.get("/flows/analytics")
-def analytics() -> str:
-    """How sessions ended, and a row for each."""
-    rt, at = runtime.current(), desk.here()
-    now = rt.now()
-    period, since, outcome = _asked(now)
-    with rt.transaction(at.workspace_id) as session:
-        headline = cases.headline(session, at.workspace_id, at.mode, since=since)
-        watched = cases.watched(session, at.workspace_id, at.mode, _WATCHED, now)
-        settings = preferences.read(session, at.workspace_id)
-        tally = outcomes.tally(session, at.workspace_id, at.mode, since=since, now=now)
-        page = sessions.page(
-            session,
-            at.workspace_id,
-            at.mode,
-            now=now,
-            number=request.args.get("page", 1, type=int),
-            outcome=outcome,
-            is_opened=True,
-            since=since,
-            total=tally.of(outcome) if outcome else tally.opened,
-        )
-    return desk.page(
-        "analytics.html",
-        "analytics",
-        headline=headline,
-        watched=watched,
-        settings=settings,
-        tally=tally,
-        page=page,
-        words=outcomes.WORDS,
-        outcome=outcome,
-        period=period,
-        periods=PERIODS,
-    )
-
-
-@desk.blueprint.get("/flows/analytics.csv")
-def analytics_csv() -> Response:
-    """The raw rows of the sessions that the page shows, sent as they are read."""
-    rt, at = runtime.current(), desk.here()
-    period, since, outcome = _asked(rt.now())
-    with rt.transaction(at.workspace_id) as session:
-        details = {"mode": str(at.mode), "period": period, "outcome": outcome}
-        audit.record(session, at.workspace_id, actor=at.member.actor, verb="sessions.exported", at=rt.now(), details=details)
-    lines = session_sheet.lines(rt, at.workspace_id, at.mode, since=since, outcome=outcome)
-    name = f"sessions-{at.mode}-{rt.now():%Y-%m-%d}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return FlaskResponse(stream_with_context(lines), content_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _asked(now: datetime) -> tuple[str, datetime | None, str]:
-    """The period as the address has it, when it began (None: all time), and an outcome or none."""
-    period = request.args.get("period", "30")
-    period = period if period in PERIODS else "30"
-    since = None if period == "all" else now - timedelta(days=int(period))
-    outcome = request.args.get("outcome", "")
-    return period, since, outcome if outcome in outcomes.WORDS else ""

@@ -1,6 +1,6 @@
 """Settings: setup, the offer, the business's site, and the audit log."""
 
-from flask import flash, redirect, request
+from flask import flash, redirect
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
@@ -41,6 +41,8 @@ def save_setup() -> Response | tuple[str, int]:
         preferences.save(session, at.workspace_id, "attribution", form.attribution.data, now)
         interval = form.save_interval_days.data or before.save_interval_days
         preferences.save(session, at.workspace_id, "save_interval_days", interval, now)
+        if interval != before.save_interval_days:
+            cases.count_again(session, at.workspace_id, now)
         if form.attribution.data and not before.attribution:
             cases.look_again(session, at.workspace_id, now)
         details = {
@@ -128,7 +130,7 @@ def save_site() -> Response | tuple[str, int]:
 def audit_log() -> str:
     """Who did what."""
     rt, at = runtime.current(), desk.here()
-    number = max(1, request.args.get("page", 1, type=int))
+    number = desk.page_number()
     with rt.transaction(at.workspace_id) as session:
         entries, has_older = deeds.page(session, at.workspace_id, number)
     return desk.page("audit.html", "settings", entries=entries, number=number, has_older=has_older)

@@ -118,6 +118,10 @@ def _count_cases() -> None:
     sa.PrimaryKeyConstraint('workspace_id', 'mode', 'day', 'what', 'key', name=op.f('pk_case_days'))
     )
     op.create_index('ix_sessions_chain', 'sessions', ['workspace_id', 'customer', 'subscription'])
+    op.create_index(
+        'ix_outcomes_watched', 'outcomes', ['workspace_id', 'state', 'interval_ends_at', 'session_id'],
+        postgresql_where=sa.text("state IN ('watch', 'paused')"),
+    )
     # Everything there is has yet to be counted. The owner of a table reads past its policy only while that is not forced.
     op.execute("alter table sessions no force row level security")
     op.execute(
@@ -144,6 +148,7 @@ def downgrade() -> None:
         op.execute(f"drop trigger {name} on {rest.split(' on ')[1].split()[0]}")
     for name in MARKS:
         op.execute(f"drop function {name}()")
+    op.drop_index('ix_outcomes_watched', table_name='outcomes')
     op.drop_index('ix_sessions_chain', table_name='sessions')
     for table in reversed(CASE_TABLES):
         op.drop_table(table)
