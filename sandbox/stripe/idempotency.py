@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class _Entry:
 class Keys:
     """What was answered under which key, by account and mode, for a day of the clock; the caller holds the lock."""
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._entries: dict[Scope, _Entry] = {}
 
