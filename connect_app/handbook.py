@@ -1,11 +1,14 @@
-"""The pages behind `doc_url`: each error code, what it means and what to do about it, read from docs/errors.md."""
+"""The handbook that Holdfast serves: each error code with what to do about it, and what webhooks are told, with its schemas."""
 
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, jsonify, render_template
+
+from connect_app.errors import NotFound
+from jobs.outbound import messages
 
 blueprint = Blueprint("handbook", __name__)
 
@@ -33,3 +36,17 @@ def entries() -> tuple[Entry, ...]:
 def errors() -> str:
     """The table as a page, with an anchor for each code."""
     return render_template("errors.html", entries=entries())
+
+
+@blueprint.get("/docs/outbound")
+def outbound() -> str:
+    """Every type of message, with what it means and its schema, and how to check signatures."""
+    return render_template("outbound.html", meanings=messages.MEANINGS, unsent=messages.UNSENT)
+
+
+@blueprint.get("/docs/outbound/<kind>.json")
+def schema(kind: str) -> Response:
+    """The JSON Schema of one type of message."""
+    if kind not in messages.TYPES:
+        raise NotFound(code="not_found", message="There is no such type of message.")
+    return jsonify(messages.schema(kind))

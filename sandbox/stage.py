@@ -127,6 +127,8 @@ class Stage:
             "STRIPE_API_BASE": self.stripe_url,
             "STRIPE_CONNECT_BASE": self.stripe_url,
             "MAIL_FROM": "Holdfast <holdfast@example.com>",
+            # Whoever tries the demo has their webhooks' sink beside it.
+            "HOLDFAST_EGRESS_ALLOW": "127.0.0.0/8,::1",
         }
         rt = self.runtime()
         migrations.upgrade(rt.engine)

@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -37,6 +38,18 @@ class Listener:
     errors: list[Exception] = field(default_factory=list)
 
 
+def whole(line: socket.socket) -> bytes:
+    """One request with its body: a line that is closed before everything was read is reset, and the answer lost with it."""
+    got = b""
+    while b"\r\n\r\n" not in got and (part := line.recv(65536)):
+        got += part
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]) and (part := line.recv(65536)):
+        body += part
+    return head + b"\r\n\r\n" + body if head else b""
+
+
 @contextmanager
 def listening(say: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> Iterator[Listener]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -58,7 +71,7 @@ def listening(say: Callable[[socket.socket], None], host: str = "127.0.0.1", por
                 with line:
                     try:
                         heard.came.append(b"")
-                        heard.came[-1] = line.recv(65536)
+                        heard.came[-1] = whole(line)
                         say(line)
                     except OSError as error:
                         heard.errors.append(error)
@@ -276,7 +289,7 @@ def listening_by_tls(certificate: Path) -> Iterator[tuple[int, list[str | None],
             line, _ = door.accept()
             try:
                 with context.wrap_socket(line, server_side=True) as tls:
-                    came.append(tls.recv(65536))
+                    came.append(whole(tls))
                     tls.sendall(OK)
             except OSError:
                 line.close()

@@ -1,6 +1,19 @@
 """The dashboard's pages, one module for each entry of its menu."""
 
 from connect_app.admin.desk import blueprint
-from connect_app.admin.views import analytics, audiences, customers, flows, home, mappings, queue, sessions, settings, stripe
+from connect_app.admin.views import analytics, audiences, customers, flows, home, mappings, outbound, queue, sessions, settings, stripe
 
-__all__ = ["analytics", "audiences", "blueprint", "customers", "flows", "home", "mappings", "queue", "sessions", "settings", "stripe"]
+__all__ = [
+    "analytics",
+    "audiences",
+    "blueprint",
+    "customers",
+    "flows",
+    "home",
+    "mappings",
+    "outbound",
+    "queue",
+    "sessions",
+    "settings",
+    "stripe",
+]
