@@ -15,6 +15,7 @@ from flow_pages import links, offers_shown, outcome, sessions, shapes, spoken, s
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
 from jobs import cancels, verdicts
+from jobs.outbound import pass_through
 from webhooks import mirror
 
 
@@ -158,7 +159,8 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     offer = visit.choice.offer if visit.choice else None
     verb = done[-1].action.verb
     event = None if in_flight else "canceled" if verb == "cancel" else "saved"
-    frame = _frame(rt, session, visit, event=event, leave=visit.cancel_url if verb == "cancel" else None)
+    leave = _passed_through(rt, session, visit, done, now) or (visit.cancel_url if verb == "cancel" else None)
+    frame = _frame(rt, session, visit, event=event, leave=leave)
     if is_waiting:
         frame["embed_event"] = None
         response = make_response(theme.draw("waiting.html", refresh=2, **frame))
@@ -181,6 +183,15 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     if in_flight:
         response.headers["Refresh"] = "10"
     return response
+
+
+def _passed_through(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Done], now: datetime) -> str | None:
+    """The business's own address for such a choice, once nothing is under way any more; its origin must be on the list at this time."""
+    if visit.choice is None or any(one.is_in_flight for one in done):
+        return None
+    action = next((one.action for one in done if one.action.choice_id == visit.choice.id), None)
+    url = pass_through.way_out(session, rt.ring, action, now) if action is not None else None
+    return url if url and links.is_listed(url, visit.preferences.allowed_origins) else None
 
 
 def _promise(visit: Visit, is_in_flight: bool) -> str:
