@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import stage
-from tests.faults.storm import campaign, planted
+from tests.faults.storm import campaign, ground, planted, verdict
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -16,14 +16,14 @@ PLANTED_HERE = ["what came last wins, however old it is", "events are settled be
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, campaign.Verdict]]:
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, verdict.Verdict]]:
     """All five storms pass over one ground, each with accounts of its own."""
-    with campaign.ground(tmp_path_factory.mktemp("storm")) as ground:
-        yield {verdict.seed: verdict for verdict in campaign.storms(ground, SEEDS, campaign.SMALL)}
+    with ground.ground(tmp_path_factory.mktemp("storm")) as place:
+        yield {verdict.seed: verdict for verdict in campaign.storms(place, SEEDS, ground.SMALL)}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_after_a_storm_the_mirror_is_what_stripe_has(verdicts: dict[int, campaign.Verdict], seed: int) -> None:
+def test_after_a_storm_the_mirror_is_what_stripe_has(verdicts: dict[int, verdict.Verdict], seed: int) -> None:
     verdict = verdicts[seed]
     print(verdict)  # noqa: T201  a storm's numbers are worth keeping: pytest -rP shows them
     assert verdict.is_clean, str(verdict)

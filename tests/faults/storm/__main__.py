@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.storm import campaign, planted
+from tests.faults.storm import campaign, ground, planted
 
 
 def main(arguments: list[str]) -> int:
@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> int:
         for seed in range(wanted.first, wanted.first + wanted.seeds):
             place = Path(folder) / f"seed-{seed}"
             place.mkdir()
-            with campaign.ground(place) as ground:
-                [verdict] = campaign.storms(ground, [seed], campaign.large(wanted.events))
+            with ground.ground(place) as here:
+                [verdict] = campaign.storms(here, [seed], ground.large(wanted.events))
             _say(verdict.is_clean, str(verdict))
             failures += not verdict.is_clean
         for seed in range(wanted.first, wanted.first + wanted.bugs):

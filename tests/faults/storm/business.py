@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from sandbox.stripe import catalogue, customers, payment_methods, signups, subscriptions
+from sandbox.stripe import catalogue, customers, payment_methods, payments, signups, subscriptions
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.wire import StripeError
@@ -65,6 +65,8 @@ class Business:
             (self._leave, 1),
             (self._sell_anew, 5),
             (self._coupon, 3),
+            (self._refund, 2),
+            (self._dispute, 1),
         ]
         [verb] = self.chance.choices([verb for verb, _ in verbs], [weight for _, weight in verbs])
         with self.local.lock:
@@ -184,6 +186,18 @@ class Business:
                 doomed = [coupon for coupon in self.world.all("coupon") if coupon["id"] != SHARED_COUPON]
                 if doomed:
                     catalogue.delete_coupon(ctx, self.chance.choice(doomed)["id"], {})
+
+    def _refund(self, ctx: Context) -> None:
+        charge = self._any("charge")
+        left = charge["amount"] - charge["amount_refunded"]
+        payments.refund(ctx, {"charge": charge["id"], "amount": self.chance.choice((left, max(1, left // 3)))})
+
+    def _dispute(self, ctx: Context) -> None:
+        opened = [one for one in self.world.all("dispute") if one["status"] == "needs_response"]
+        if opened and self.chance.random() < 0.4:
+            payments.close(ctx, self.chance.choice(opened)["id"], self.chance.choice(("won", "lost")))
+        else:
+            payments.dispute(ctx, self._any("charge")["id"])
 
 
 def all_news(businesses: list[Business]) -> Iterator[tuple[Business, Obj]]:

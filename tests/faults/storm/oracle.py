@@ -84,6 +84,28 @@ def _invoice(one: Obj) -> Obj:
     }
 
 
+def _discount(one: Obj) -> Obj:
+    return {
+        "customer": one["customer"],
+        "subscription": one["subscription"],
+        "coupon": one["source"]["coupon"],
+        "starts_at": one["start"],
+        "ends_at": one["end"],
+    }
+
+
+def _charge(one: Obj) -> Obj:
+    return {
+        "customer": one["customer"],
+        "payment_intent": one["payment_intent"],
+        "created_at": one["created"],
+        "currency": one["currency"],
+        "amount": one["amount"],
+        "amount_refunded": one["amount_refunded"],
+        "raw.disputed": one["disputed"],
+    }
+
+
 READ = {
     "customer": ("customers", _customer),
     "subscription": ("subscriptions", _subscription),
@@ -91,6 +113,8 @@ READ = {
     "price": ("prices", _price),
     "coupon": ("coupons", _coupon),
     "invoice": ("invoices", _invoice),
+    "discount": ("discounts", _discount),
+    "charge": ("charges", _charge),
 }
 
 
@@ -108,6 +132,8 @@ def expected(business: Business) -> tuple[dict[Thing, Obj], set[Thing]]:
     """What this account has in this mode, and what it had until it was deleted."""
     with business.local.lock:
         here = {(kind, id): read(one) for kind, (_, read) in READ.items() for id, one in business.world.table(kind).items()}
+        for dispute in business.world.table("dispute").values():
+            here["charge", dispute["charge"]] |= {"dispute_status": dispute["status"], "amount_disputed": dispute["amount"]}
         gone = {(kind, id) for kind in READ for id in business.world.table(f"deleted {kind}")}
     return here, gone - set(here)
 
@@ -121,7 +147,10 @@ def differences(session: Session, business: Business, connection_id: str) -> Ite
         for kind, (table, _) in READ.items()
         for row in session.execute(text(f"select * from {table} where connection_id = :id"), {"id": connection_id}).mappings()  # noqa: S608
     }
-    for thing in sorted(here.keys() | found.keys()):
+    wanted = {thing for thing in here if thing[0] not in ("discount", "charge")} | _telling(business)
+    # A discount that its subscription names no more is looked for by nobody.
+    held = {thing for thing in found if thing[0] != "discount"}
+    for thing in sorted(wanted | held):
         row = found.get(thing)
         if thing in here:
             told = None if row is None else "deleted" if row["is_deleted"] else {name: _told(row, name) for name in here[thing]}
@@ -129,6 +158,14 @@ def differences(session: Session, business: Business, connection_id: str) -> Ite
                 yield Difference(whose=whose, thing=thing, expected=here[thing], found=told)
         elif row is not None and not (thing in gone and row["is_deleted"]):
             yield Difference(whose=whose, thing=thing, expected="deleted" if thing in gone else "nobody has it", found=dict(row))
+
+
+def _telling(business: Business) -> set[Thing]:
+    """The discounts that a subscription names, and the charges that were given back or disputed: no others are told to us whole."""
+    with business.local.lock:
+        world = business.world
+        named = {("discount", id) for one in world.table("subscription").values() for id in one["discounts"]}
+        return named | {("charge", id) for id, one in world.table("charge").items() if one["amount_refunded"] or one["disputed"]}
 
 
 def _told(row: Any, name: str) -> Any:
@@ -144,4 +181,9 @@ def touched(event: Obj) -> set[Thing]:
     found = {(one["object"], one.get("id", ""))}
     if one["object"] == "discount" and one["subscription"]:
         found.add(("subscription", one["subscription"]))
+    if one["object"] == "subscription":
+        # Its discounts are read with it, and not told by themselves.
+        found |= {("discount", id) for id in one["discounts"]}
+    if one["object"] == "dispute":
+        found.add(("charge", one["charge"]))
     return found

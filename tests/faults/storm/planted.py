@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.faults.stage import Edit
-from tests.faults.storm import campaign
+from tests.faults.storm import campaign, ground, verdict
 
 # Without poison, whose tries take their time; few accounts, with much news each, and more of it overtaken.
-_HEALTHY = replace(campaign.SMALL, accounts=4, seconds=6, poison=0, late=0.15)
+_HEALTHY = replace(ground.SMALL, accounts=4, seconds=6, poison=0, late=0.15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Bug:
 
     edit: Edit
     symptom: str
-    scale: campaign.Scale = _HEALTHY
+    scale: ground.Scale = _HEALTHY
 
 
 BUGS = {
@@ -69,17 +69,17 @@ BUGS = {
     ),
     "what cannot be understood is tried for ever": Bug(
         symptom="unsettled",
-        scale=replace(campaign.SMALL, patience=30),
+        scale=replace(ground.SMALL, patience=30),
         edit=Edit(file="webhooks/store.py", old="\nATTEMPTS = 5\n", new="\nATTEMPTS = 1_000_000\n"),
     ),
 }
 
 
-def strike(folder: Path, name: str, seed: int) -> tuple[bool, campaign.Verdict]:
+def strike(folder: Path, name: str, seed: int) -> tuple[bool, verdict.Verdict]:
     """A storm over a tree with this bug: whether it was caught, and by what."""
     bug = BUGS[name]
-    with campaign.ground(folder, (bug.edit,)) as ground:
-        [verdict] = campaign.storms(ground, [seed], bug.scale, is_repaired=False)
+    with ground.ground(folder, (bug.edit,)) as place:
+        [verdict] = campaign.storms(place, [seed], bug.scale, is_repaired=False)
     # A mirror that had no time to become right proves nothing against the bug.
     is_over = bug.symptom == "unsettled" or not verdict.unsettled
     return is_over and bool(getattr(verdict, bug.symptom)), verdict
