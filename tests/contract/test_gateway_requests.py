@@ -155,6 +155,12 @@ def test_stripes_refusals_arrive_as_their_kinds(local: LocalStripe, platform: ga
     assert caught.value.code == "idempotency_error"
     with pytest.raises(errors.Missing):
         shop.subscription("sub_nobody")
+    asked = len(local.requests)
+    for nobody_s in ("a/../b", "sub_1/items", "sub_1\\x", "..", "sub_\x7f"):
+        with pytest.raises(errors.Missing):
+            shop.subscription(nobody_s)
+    # What cannot be an id of Stripe's is not asked for.
+    assert len(local.requests) == asked
     with pytest.raises(errors.AccessLost) as lost:
         platform.account(local.seeded["unconnected_account"]).account()
     assert lost.value.is_disconnected
