@@ -80,6 +80,16 @@ def look_at(mode: Mode) -> None:
     cookie[_key(here().workspace_id)] = str(mode)
 
 
+def page_number() -> int:
+    """The page of a list that the address asks for, from 1; no list has more than a million."""
+    return min(max(1, request.args.get("page", 1, type=int)), 1_000_000)
+
+
+def searched(most: int, name: str = "q") -> str:
+    """What a list is searched for, at most so many characters, and none that nothing can hold."""
+    return _UNSTORABLE.sub("", request.args.get(name, "")).strip()[:most]
+
+
 def page(template: str, nav: str, **content: object) -> str:
     """A page of the dashboard, with the frame around it."""
     desk = here()
