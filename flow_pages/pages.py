@@ -47,7 +47,7 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
     frame = _frame(rt, session, visit)
     frame["at"], frame["of"] = way.index(step) + 1, max(len(way) + (not isinstance(way[-1], steps.ConfirmStep)), 1)
     frame["previous"] = way[way.index(step) - 1].name if way.index(step) else None
-    frame["notice"] = shapes.notice(visit.subscription, shape, visit.locale)
+    frame["notice"] = shapes.notice(visit.subscription, shape, visit.reader)
     frame["is_past_due"] = shape is Shape.PAST_DUE and visit.is_connected
     frame["gone"] = asked.is_gone
     frame["is_from_card"] = asked.is_from_card
@@ -56,7 +56,7 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
             return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
         case steps.OfferStep(offer=offer):
             coupon = coupons(session, visit)[offer.coupons.of(visit.row.mode) or ""]
-            terms = offers_shown.terms(coupon, visit.subscription, visit.locale) if visit.subscription else []
+            terms = offers_shown.terms(coupon, visit.subscription, visit.reader) if visit.subscription else []
             return theme.draw("offer.html", offer=offer, terms=terms, **frame)
         case steps.ConfirmStep():
             return _confirm(session, visit, shape, frame)
@@ -132,7 +132,7 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         is_request = is_request or isinstance(cancels.plan(subscription, action_id="", intent={}), verdicts.Refused)
         if "renewal_date" not in words or not words["renewal_date"].is_known:
             words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
-        consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.locale)
+        consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.reader)
         others = [spoken.plan(one, names) for one in running]
     told = {**frame, "say": lambda text: wording.render(text, words)}
     return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **told)
@@ -146,8 +146,8 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
         "over.html",
         plan=spoken.plan(subscription, names),
         is_ended=shape is Shape.ENDED,
-        ends_on=spoken.day(ended, visit.locale) if ended else None,
-        next_charge=shapes.next_charge(subscription, visit.locale),
+        ends_on=spoken.day(ended, visit.reader) if ended else None,
+        next_charge=shapes.next_charge(subscription, visit.reader),
         can_undo=shape is Shape.CANCELING and visit.is_connected,
         **_frame(rt, session, visit),
     )
@@ -169,7 +169,7 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
         return response
     pause = visit.subscription.pause if visit.subscription else None
     resumes_at = pause.resumes_at if pause else None
-    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.locale, now=now, resumes_at=resumes_at)
+    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.reader, now=now, resumes_at=resumes_at)
     all_verified = all(one.is_verified for one in done)
     said = visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved
     if all_verified:

@@ -8,7 +8,7 @@ from babel.dates import format_date
 from connect_app import money
 from connect_app.stripe_gateway.objects import Customer, Item, Subscription
 
-# What our pages are written in. A German date amid English words would read as neither.
+# What our pages are written in, and what is read to those of whom nobody knows better.
 LANGUAGE = "en"
 
 OPEN_INVOICE = "Only an open invoice"

@@ -93,7 +93,7 @@ def accept(token: str) -> AnyResponse:
         coupon = pages.coupons(session, visit).get(offer.coupons.of(visit.row.mode) or "")
         if coupon is None or visit.subscription is None or not offers_shown.fits(visit.subscription, coupon, now):
             return _to(visit, "?gone")
-        terms = offers_shown.terms(coupon, visit.subscription, visit.locale)
+        terms = offers_shown.terms(coupon, visit.subscription, visit.reader)
         sessions.accept(session, visit, offer, headline=wording.render(offer.headline, visit.words), terms=terms, now=now)
     return _to(visit)
 

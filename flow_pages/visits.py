@@ -69,13 +69,8 @@ class Visit:
         return self.connection is not None and self.connection.state == "connected"
 
     @property
-    def locale(self) -> str:
-        """What the pages' own dates and money are written for: their own language, whatever language the customer reads elsewhere."""
-        return spoken.LANGUAGE
-
-    @property
     def reader(self) -> str:
-        """What the owner's copy writes dates, money and numbers for: its words may be in any language."""
+        """What all dates, money and numbers are written for, the owner's copy's and the pages' own: one page has one way to write them."""
         return spoken.reader(self.row.locale, self.customer)
 
     @property
