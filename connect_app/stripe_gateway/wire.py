@@ -89,8 +89,8 @@ class Wire:
 
 
 def path(*parts: str) -> str:
-    """`/v1/…` with each part quoted. Raises Missing for an id that would name another path: there is no such object."""
-    if any(part.strip(".") == "" for part in parts):
+    """`/v1/…` with each part quoted. Raises Missing for an id that would name another path, quoted or not: there is no such object."""
+    if any(part.strip(".") == "" or "/" in part or "\\" in part or not part.isprintable() for part in parts):
         raise Missing(message="Nothing has such an id.", code="resource_missing", http_status=404)
     return "/v1/" + "/".join(urllib.parse.quote(part, safe="") for part in parts)
 

@@ -323,9 +323,10 @@ def test_who_had_canceled_before_they_came_was_not_kept_by_the_flow(diary: Diary
     assert diary.outcome(visit) == ("unknown", "kept", None)
 
 
-def test_a_subscription_that_the_account_does_not_know_is_unknown(diary: Diary) -> None:
+@pytest.mark.parametrize("subscription", ["sub_1NobodyKnowsThisOne", "a/../b"])
+def test_a_subscription_that_the_account_does_not_know_is_unknown(diary: Diary, subscription: str) -> None:
     customer, _ = diary.stage.shapes["monthly"]
-    body = customers.bundle(diary.stage, customer, "sub_1NobodyKnowsThisOne")
+    body = customers.bundle(diary.stage, customer, subscription)
     answer = diary.app.test_client().post("/api/embed/cancel", json=body)
     assert answer.status_code == 200, answer.json
     path = answer.get_json()["url"].removeprefix("http://127.0.0.1:8000")
