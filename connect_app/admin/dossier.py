@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from connect_app.admin import customers, offers, sessions, stripe_links
+from connect_app.admin import customers, mappings, offers, sessions, stripe_links
 from connect_app.errors import NotFound
 from connect_app.models import Action, Customer, FlowSession, Invoice, Subscription
 from connect_app.money import Money
@@ -36,9 +36,7 @@ class Field:
     @property
     def origin(self) -> str:
         """Where the value comes from, for people."""
-        if self.source == mapping.HAND_OFF:
-            return "The hand-off itself"
-        return f"{'Your hand-off' if self.is_of_hand_off else 'Stripe' if '.' in self.source else 'Computed'}, {self.source}"
+        return mappings.origin(self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

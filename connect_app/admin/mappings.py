@@ -18,6 +18,7 @@ from webhooks import audiences, catalogue, mapping
 
 PER_PAGE = 50
 GROUPS: Mapping[catalogue.Group, str] = {"stripe": "Stripe", "handoff": "Your hand-off", "computed": "Computed by Holdfast"}
+_ORIGINS: Mapping[catalogue.Group, str] = {"stripe": "Stripe", "handoff": "Your hand-off", "computed": "Computed"}
 TYPES: Mapping[str, str] = {
     "text": "Text",
     "date": "Date",
@@ -96,6 +97,19 @@ def page(session: Session, workspace_id: str, *, number: int, search: str) -> Pa
         there = [one for one in (*mapping.FIXED, *mapping.DEFAULTS) if one.name not in own]
         first = [_listed(None, one) for one in there if not search or search in one.name or search in one.source]
     return Page(rows=(*first, *shown), number=number, total=total + len(first), has_more=len(rows) > PER_PAGE)
+
+
+def origin(source: str) -> str:
+    """Where a variable's value comes from, for people."""
+    if source == mapping.HAND_OFF:
+        return "The hand-off itself"
+    whose = catalogue.origin(source)
+    return f"{_ORIGINS[whose] if whose else 'No such source'}, {source}"
+
+
+def is_seen(source: str, sources: Iterable[catalogue.Source]) -> bool:
+    """Whether anything of this account's has a value at this path, as far as `sources` know; what is computed can always be looked for."""
+    return source == mapping.HAND_OFF or any(one.path == source for one in sources)
 
 
 def names(session: Session, workspace_id: str) -> list[str]:

@@ -125,6 +125,37 @@ def test_a_field_that_cannot_be_is_told_beside_it(rt: Runtime, stage: make.Stage
     assert kept(rt, stage) == []
 
 
+@pytest.mark.parametrize("path", ["settings/fields", "sessions", "settings/audit", "customers"])
+def test_no_page_number_and_no_search_is_too_strange_for_a_list(owner: Member, path: str) -> None:
+    for query in ("page=99999999999999999999", "page=-3", "page=x", "q=%00", "q=%ED%A0%80", "q=%00&page=2147483648"):
+        assert f"{path}".split("/")[-1] in owner.get(f"/{path}?{query}"), query
+
+
+def test_hand_offs_of_unknown_subscriptions_leave_the_preview_its_subscribers(app: Flask, stage: make.Stage, owner: Member) -> None:
+    app.test_client().post("/api/embed/cancel", json=bundle(stage, *stage.shapes["monthly"]))
+    for number in range(12):
+        made = app.test_client().post("/api/embed/cancel", json=bundle(stage, stage.shapes["monthly"][0], f"sub_1Nobody{number}"))
+        assert made.status_code == 200
+    page = said(owner.post("/settings/fields/new", **FIELD, do="preview").get_data(as_text=True))
+    assert "Maya Okafor 12 As of" in page
+    assert "No subscriptions yet" not in page
+
+
+def test_a_source_that_nothing_has_is_saved_with_a_warning_and_is_not_called_computed(app: Flask, stage: make.Stage, owner: Member) -> None:
+    warning = "Nothing that we have seen so far has {}: until something does, the fallback is read."
+    for name, source in (("typo", "nonsense"), ("deeper", "customer.metadata.nowhere"), ("right", "customer.metadata.seats")):
+        owner.post("/settings/fields/new", name=name, type="text", source=source, fallback="else", do="save")
+        assert (warning.format(source) in said(owner.get("/settings/fields"))) == (name != "right")
+    assert warning.format("nonsense") in said(
+        owner.post("/settings/fields/new", **{**FIELD, "source": "nonsense"}, do="preview").get_data(as_text=True)
+    )
+    made = app.test_client().post("/api/embed/cancel", json=bundle(stage, *stage.shapes["monthly"])).get_json()["url"]
+    app.test_client().get("/cancel/" + made.rsplit("/", 1)[1])
+    page = said(owner.get("/sessions/" + made.rsplit("/", 1)[1].split(".")[0]))
+    assert "No such source, nonsense" in page
+    assert "Stripe, customer.metadata.nowhere" in page
+
+
 def test_two_fields_cannot_have_one_name(rt: Runtime, stage: make.Stage, owner: Member) -> None:
     owner.post("/settings/fields/new", **FIELD, do="save")
     answer = owner.post("/settings/fields/new", **{**FIELD, "source": "mrr"}, do="save")

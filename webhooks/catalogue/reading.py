@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from webhooks.catalogue import paths, values
-from webhooks.catalogue.known import FIELDS
+from webhooks.catalogue.known import FIELDS, Group
 from webhooks.catalogue.subjects import Subject
 from webhooks.catalogue.values import Value
+
+# Below these stands Stripe's own JSON.
+_ROOTS = ("subscription", "customer", "price", "product", "invoice", "coupon", "discounts")
 
 
 def fields(subject: Subject, now: datetime) -> dict[str, Value]:
@@ -53,6 +56,16 @@ def _raws(subject: Subject) -> Mapping[str, object]:
     if terms := next((one.terms for one in subject.discounts if one.terms), None):
         raws["coupon"] = terms.raw
     return raws
+
+
+def origin(path: str) -> Group | None:
+    """Whose value this path names; None for one that names nothing, whatever the customer."""
+    if (known := FIELDS.get(path)) is not None:
+        return known.group
+    root, *keys = paths.split(path)
+    if not keys:
+        return None
+    return "handoff" if root == "custom" else "stripe" if root in _ROOTS else None
 
 
 def is_handed_over(path: str) -> bool:

@@ -61,17 +61,21 @@ def sources(
 
 
 def recent(session: Session, workspace_id: str, mode: str, connection_id: str, limit: int = 10) -> list[Subject]:
-    """The subscribers that a preview is shown on: those of the latest sessions, then others, always the same. Three queries."""
+    """The subscribers that a preview is shown on: those of the latest sessions, then others, always the same. Three queries.
+
+    Only such as the mirror has: a hand-off may name anything.
+    """
     visits = (
         select(FlowSession.customer, FlowSession.subscription, FlowSession.custom)
+        .join(Subscription, (Subscription.id == FlowSession.subscription) & (Subscription.customer == FlowSession.customer))
         .where(FlowSession.workspace_id == workspace_id, FlowSession.mode == mode)
+        .where(Subscription.connection_id == connection_id, Subscription.is_deleted.is_(False))
         .order_by(FlowSession.minted_at.desc())
         .limit(limit * 5)
     )
     chosen: dict[tuple[str, str], dict[str, object]] = {}
     for customer, subscription, custom in session.execute(visits):
-        if subscription:
-            chosen.setdefault((customer, subscription), custom)
+        chosen.setdefault((customer, subscription), custom)
     if len(chosen) < limit:
         others = (
             select(Subscription.customer, Subscription.id)

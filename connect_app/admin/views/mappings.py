@@ -13,9 +13,9 @@ from webhooks import catalogue
 def fields() -> str:
     """All variables, fifty to a page."""
     rt, at = runtime.current(), desk.here()
-    search = request.args.get("q", "").strip()[:100]
+    search = desk.searched(100)
     with rt.transaction(at.workspace_id) as session:
-        page = mappings.page(session, at.workspace_id, number=request.args.get("page", 1, type=int), search=search)
+        page = mappings.page(session, at.workspace_id, number=desk.page_number(), search=search)
     return desk.page("mappings.html", "settings", page=page, search=search)
 
 
@@ -44,6 +44,7 @@ def add_field() -> Response | str | tuple[str, int]:
         form.name.errors = [f"There is a field called {form.name.data} already."]
         return _editor(form, None), 422
     flash(f"Copy can now say {{{{ {form.name.data} }}}}.", "ok")
+    _warn_of(at, form.mapping().source)
     return redirect(at.path("/settings/fields"), 303)
 
 
@@ -72,6 +73,7 @@ def change_field(id: str) -> Response | str | tuple[str, int]:
     with rt.transaction(at.workspace_id) as session:
         mappings.change(session, at.workspace_id, id, form.mapping(), connections=_connections(at), now=rt.now(), by=at.member.actor)
     flash("Saved. Sessions that have begun keep the values they began with.", "ok")
+    _warn_of(at, form.mapping().source)
     return redirect(at.path("/settings/fields"), 303)
 
 
@@ -99,19 +101,32 @@ def _connections(at: desk.Desk) -> list[str]:
     return [connection.id for connection in at.connections.values() if connection.state == "connected"]
 
 
-def _editor(form: forms.MappingForm, row: FieldMapping | None) -> str:
-    """The form beside what may be picked and what it comes to."""
-    rt, at = runtime.current(), desk.here()
-    search = request.form.get("q", "").strip()[:100]
+def _sources(at: desk.Desk) -> tuple[list[catalogue.Source], list[catalogue.Subject]]:
+    rt = runtime.current()
     with rt.transaction(at.workspace_id) as session:
         subjects = mappings.subscribers(session, at.workspace_id, at.mode, at.connection_id)
-        sources = catalogue.sources(session, at.workspace_id, at.mode, at.connection_id, subjects, rt.now())
+        return catalogue.sources(session, at.workspace_id, at.mode, at.connection_id, subjects, rt.now()), subjects
+
+
+def _warn_of(at: desk.Desk, source: str) -> None:
+    """A source may be right and empty so far, or mistyped: that is the owner's to tell, and ours to say."""
+    if not mappings.is_seen(source, _sources(at)[0]):
+        flash(f"Nothing that we have seen so far has {source}: until something does, the fallback is read.", "attention")
+
+
+def _editor(form: forms.MappingForm, row: FieldMapping | None) -> str:
+    """The form beside what may be picked and what it comes to. After a button the focus goes to what it brought."""
+    rt, at = runtime.current(), desk.here()
+    search = request.form.get("q", "").strip()[:100]
+    sources, subjects = _sources(at)
     wanted = form.mapping() if form.source.data else None
     return desk.page(
         "mapping.html",
         "settings",
         form=form,
         row=row,
+        focus="" if form.errors else "pick" if request.form.get("pick") else request.form.get("do", ""),
+        is_seen=not form.source.data or mappings.is_seen(form.source.data, sources),
         sources=sources,
         choices=mappings.choices(sources, search),
         search=search,

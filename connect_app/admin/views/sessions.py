@@ -1,9 +1,7 @@
 """Sessions: all that were handed over, and the story of each."""
 
-from flask import request
-
 from connect_app import runtime
-from connect_app.admin import desk, outcomes, stripe_links, timeline
+from connect_app.admin import desk, mappings, outcomes, stripe_links, timeline
 from connect_app.admin import sessions as visits
 
 
@@ -11,9 +9,9 @@ from connect_app.admin import sessions as visits
 def sessions() -> str:
     """Every hand-off of this mode, opened or not."""
     rt, at = runtime.current(), desk.here()
-    search = request.args.get("q", "").strip()[:255].replace("\0", "")
+    search = desk.searched(255)
     with rt.transaction(at.workspace_id) as session:
-        page = visits.page(session, at.workspace_id, at.mode, now=rt.now(), number=request.args.get("page", 1, type=int), search=search)
+        page = visits.page(session, at.workspace_id, at.mode, now=rt.now(), number=desk.page_number(), search=search)
     return desk.page("sessions.html", "sessions", page=page, words=outcomes.WORDS, search=search)
 
 
@@ -27,6 +25,7 @@ def session_page(session_id: str) -> str:
         "session.html",
         "sessions",
         story=story,
+        origin=mappings.origin,
         word=outcomes.WORDS.get(story.row.outcome, ("neutral", story.row.outcome, "")),
         subscription_link=stripe_links.subscription(story.visit.mode, story.visit.subscription),
     )
