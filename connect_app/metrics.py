@@ -64,8 +64,9 @@ def queue_lag(rt: Runtime) -> list[tuple[str, int, float]]:
     with rt.transaction() as session:
         rows = session.execute(
             text(
-                "select queue, count(*) as n, extract(epoch from (cast(:now as timestamptz) - min(due_at))) as oldest from work"
-                " where gave_up_at is null and due_at <= :now group by queue"
+                "select split_part(queue, '/', 1) as queue, count(*) as n,"
+                " extract(epoch from (cast(:now as timestamptz) - min(due_at))) as oldest from work"
+                " where gave_up_at is null and due_at <= :now group by 1"
             ),
             {"now": rt.now()},
         )

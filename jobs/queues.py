@@ -3,6 +3,7 @@
 A leaf: lower layers may import it to speak upward by name.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,7 +52,11 @@ KINDS = {
     "follow_card": Kind(queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=20),
     # row_id is a webhook lane's id.
     "drain": Kind(queue=EVENTS, handler="jobs.stripe_events:drain", attempts=1000000),
-    # row_id is `connection_id/type/object_id`.
+    # row_id is `account/mode/state/time`: events of that lane that were put aside (until that time, where one is given) go back into it.
+    "requeue": Kind(queue=EVENTS, handler="jobs.requeuing:requeue", attempts=1000000),
+    # row_id is a connection's id: what of it is to be read again, one turn after the other. Each object is a row of its own, for which
+    # nobody rings; its row_id is `connection_id/type/object_id`.
+    "reads": Kind(queue=EVENTS, handler="jobs.reads:take_turn", attempts=1000000),
     "refetch": Kind(queue=EVENTS, handler="jobs.stripe_events:refetch", attempts=20, given_up="jobs.stripe_events:refetch_given_up"),
     # row_id is a connection's id.
     "survey_fields": Kind(queue=UPKEEP, handler="jobs.field_survey:survey", attempts=20),
@@ -80,17 +85,25 @@ KINDS = {
 }
 
 
-def enqueue(session: Session, kind: str, row_id: str, workspace_id: str | None, *, due_at: datetime) -> str:
+def enqueue(session: Session, kind: str, row_id: str, workspace_id: str | None, *, due_at: datetime, is_quiet: bool = False) -> str:
     """Ask for work inside the caller's transaction; gives the work row's id.
 
-    Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. The doorbell leaves after commit.
+    Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. The doorbell leaves after commit;
+    `is_quiet` leaves it out where the row was due before, and so has been rung for.
     """
     queue = KINDS[kind].queue
     values = {"id": ids.new("wrk"), "kind": kind, "row_id": row_id, "workspace_id": workspace_id, "queue": queue, "due_at": due_at}
-    row: str = session.execute(_ASK_ONE, values).scalars().one()
+    row = session.execute(_ASK_ONE, values).one()
     redis: Redis = session.info["redis"]
-    db.after_commit(session, lambda: ring(redis, queue, row))
-    return row
+    work_id: str = row.id
+    if not is_quiet or row.due_at == due_at:
+        db.after_commit(session, lambda: ring(redis, queue, work_id))
+    return work_id
+
+
+def owed_to(connection_id: str) -> str:
+    """What the rows of an account's owed reads have for a queue: no worker listens to it, their account's turn finds them there."""
+    return f"{EVENTS}/{connection_id}"
 
 
 def queue(redis: Redis, name: str) -> Queue:
@@ -103,4 +116,11 @@ def ring(redis: Redis, name: str, work_id: str, *, is_first: bool = False) -> No
 
     `is_first` goes before all that is waiting to be heard.
     """
-    queue(redis, name).enqueue(JOB, work_id, result_ttl=0, failure_ttl=300, job_timeout=300, at_front=is_first)
+    # The id says whose bell it is, so that whoever looks at the queue need not open each; a row may be rung for while it is in hand.
+    bell = f"{work_id}-{secrets.token_hex(4)}"
+    queue(redis, name).enqueue(JOB, work_id, job_id=bell, result_ttl=0, failure_ttl=300, job_timeout=300, at_front=is_first)
+
+
+def rung(redis: Redis, name: str) -> list[str]:
+    """The rows of work whose bells nobody has heard yet, the next to be heard first."""
+    return [bell.rpartition("-")[0] for bell in queue(redis, name).get_job_ids()]

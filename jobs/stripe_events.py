@@ -89,12 +89,10 @@ def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting]
 
 
 def refetch(rt: Runtime, claim: work.Claim) -> work.End:
-    """Read one object (`connection/kind/id`) from its account and keep what is there."""
-    connection_id, kind, id = claim.row_id.split("/", 2)
-    with rt.transaction(claim.tenant) as session:
-        connection = connections.by_id(session, connection_id)
-    if connection is None or connection.state != "connected":
-        return work.Done()  # a reconnect reads everything in again
+    """`read_again`, at the account's pace."""
+    connection = _connection(rt, claim)
+    if connection is None:
+        return work.Done()
     # The drains of all accounts wait behind this: one whose answers do not come is left alone for a while.
     later = budget.resting(rt, connection.account, connection.mode)
     if later is not None:
@@ -102,6 +100,15 @@ def refetch(rt: Runtime, claim: work.Claim) -> work.End:
     later = budget.reserve(rt, connection.account, connection.mode, claim.id)
     if later is not None:
         return work.Again(problem="waiting for the account's rate budget", after=later)
+    return read_again(rt, claim)
+
+
+def read_again(rt: Runtime, claim: work.Claim) -> work.End:
+    """Read one object (`connection/kind/id`) from its account, now, and keep what is there."""
+    connection = _connection(rt, claim)
+    if connection is None:
+        return work.Done()  # a reconnect reads everything in again
+    _, kind, id = claim.row_id.split("/", 2)
     stripe = rt.quick_stripe if claim.attempts <= _QUICK_TRIES else rt.stripe
     account = stripe(connection.mode).account(connection.account)
     began = time.monotonic()
@@ -126,6 +133,13 @@ def refetch(rt: Runtime, claim: work.Claim) -> work.End:
         # Something else was kept in the very second of this read: only a later one can tell which came last.
         return work.Again(problem="read in the same second as other news", after=timedelta(seconds=1))
     return work.Done()
+
+
+def _connection(rt: Runtime, claim: work.Claim) -> Connection | None:
+    """The connection of a read that is owed; None where it is over."""
+    with rt.transaction(claim.tenant) as session:
+        connection = connections.by_id(session, claim.row_id.partition("/")[0])
+    return connection if connection is not None and connection.state == "connected" else None
 
 
 def _keep(session: Session, connection: Connection, kind: str, id: str, read: Read[projections.Mirrored] | None, now: datetime) -> bool:

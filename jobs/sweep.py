@@ -43,20 +43,29 @@ def ask(rt: Runtime) -> int:
 def tick(rt: Runtime, queue: str) -> None:
     """Once: ring for all queues, or, with Redis away, do what is due in `queue` here and now."""
     try:
-        lengths = {name: queues.queue(rt.redis, name).count for name in queues.QUEUES}
-        for work_id, name in _due(rt):
-            # Bells beyond what a worker can hear soon would only pile up.
-            if lengths[name] < _BATCH:
-                queues.ring(rt.redis, name, work_id)
-                lengths[name] += 1
+        for name, due in _due(rt).items():
+            _ring(rt, name, due)
     except RedisError:
         log.warning("sweep.redis_away")
         work.drain(rt, queue, limit=_BATCH)
 
 
-def _due(rt: Runtime) -> list[tuple[str, str]]:
+def _ring(rt: Runtime, name: str, due: list[str]) -> None:
+    """Ring for these rows, but for those whose bell will be heard soon; before the bells of whoever has rung for thousands."""
+    rung = queues.rung(rt.redis, name)
+    soon, is_crowded = set(rung[:_BATCH]), len(rung) >= _BATCH
+    for work_id in reversed(due) if is_crowded else due:
+        if work_id not in soon:
+            queues.ring(rt.redis, name, work_id, is_first=is_crowded)
+
+
+def _due(rt: Runtime) -> dict[str, list[str]]:
     # One sweep at a time chooses. The lock ends with its own transaction, not with the pooled connection; nothing is held while ringing.
     with rt.transaction() as session:
         if not session.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one():
-            return []
-        return [due for name in queues.QUEUES for due in work.due(session, rt.now(), name, limit=_BATCH, waiting=1)]
+            return {}
+        now = rt.now()
+        return {
+            name: [work_id for work_id, _ in work.due(session, now, name, limit=_BATCH, waiting=1, is_shared=True)]
+            for name in queues.QUEUES
+        }

@@ -122,15 +122,18 @@ def run(work_id: str) -> None:
         perform(runtime.current(), work_id)
 
 
-def perform(rt: Runtime, work_id: str) -> End | None:
-    """Do one row of work if it is due and free; None where it is not, or where the lease was lost on the way."""
+def perform(rt: Runtime, work_id: str, handler: Handler | None = None) -> End | None:
+    """Do one row of work if it is due and free; None where it is not, or where the lease was lost on the way.
+
+    `handler` takes the place of the one of its kind.
+    """
     claim = _claim(rt, work_id)
     if claim is None:
         return None
     with structlog.contextvars.bound_contextvars(work=claim.id, kind=claim.kind, row=claim.row_id, job_id=ids.new("job")):
         log.info("work.claimed", token=claim.token, attempt=claim.attempts, pid=os.getpid())
         try:
-            end = _handle(rt, claim)
+            end = _handle(rt, claim, handler)
             # Said before the lease is given back: nobody else's claim of this row can be logged earlier than this.
             log.info("work.handled", token=claim.token, end=type(end).__name__, problem=getattr(end, "problem", None), pid=os.getpid())
             _finish(rt, claim, end)
@@ -177,10 +180,10 @@ def _claim(rt: Runtime, work_id: str) -> Claim | None:
     )
 
 
-def _handle(rt: Runtime, claim: Claim) -> End:
+def _handle(rt: Runtime, claim: Claim, handler: Handler | None) -> End:
     kind = queues.KINDS[claim.kind]
     try:
-        end = resolve(kind.handler)(rt, claim)
+        end = (handler or resolve(kind.handler))(rt, claim)
     except LeaseLost:
         raise
     except Exception as error:
@@ -232,7 +235,7 @@ def _finish(rt: Runtime, claim: Claim, end: End) -> None:
                     text("update work set lease_until = null, attempts = 0, due_at = :now where id = :id and gave_up_at is null"), values
                 )
         left = session.execute(text("select queue, due_at from work where id = :id and gave_up_at is null"), {"id": claim.id}).first()
-        if left is not None and left.due_at <= now:
+        if left is not None and left.due_at <= now and left.queue in queues.QUEUES:
             redis, queue = rt.redis, left.queue
             db.after_commit(session, lambda: queues.ring(redis, queue, claim.id))
 
@@ -242,7 +245,7 @@ def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
     done = 0
     while done < limit:
         ended = 0
-        for work_id, _ in due_now(rt, queue, limit=50):
+        for work_id, _ in due_now(rt, queue, limit=50, is_shared=True):
             with suppress(Exception):
                 ended += perform(rt, work_id) is not None
         done += ended
@@ -251,20 +254,29 @@ def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
     return done
 
 
-def due_now(rt: Runtime, queue: str | None = None, *, limit: int, waiting: float = 0) -> list[tuple[str, str]]:
+def due_now(rt: Runtime, queue: str | None = None, *, limit: int, waiting: float = 0, is_shared: bool = False) -> list[tuple[str, str]]:
     """What `due` gives, in a transaction of its own."""
     with rt.transaction() as session:
-        return due(session, rt.now(), queue, limit=limit, waiting=waiting)
+        return due(session, rt.now(), queue, limit=limit, waiting=waiting, is_shared=is_shared)
 
 
-def due(session: Session, now: datetime, queue: str | None = None, *, limit: int, waiting: float = 0) -> list[tuple[str, str]]:
-    """(work id, queue) of what has been due for `waiting` seconds and is in nobody's hands, longest due first."""
-    rows = session.execute(
-        text(
-            "select id, queue from work where gave_up_at is null and due_at <= :by"
-            " and (lease_until is null or lease_until < clock_timestamp())"
-            " and (cast(:queue as text) is null or queue = :queue) order by due_at limit :limit"
-        ),
-        {"by": now - timedelta(seconds=waiting), "queue": queue, "limit": limit},
-    )
+_FREE = """from work where gave_up_at is null and due_at <= :by
+  and (lease_until is null or lease_until < clock_timestamp())
+  and (cast(:queue as text) is null or queue = :queue)"""
+_DUE = text(f"select id, queue {_FREE} order by due_at limit :limit")
+_TURN = "row_number() over (partition by queue, coalesce(workspace_id, id) order by due_at)"
+_SHARED = text(f"select id, queue {_FREE} order by {_TURN}, due_at limit :limit")
+
+
+def due(
+    session: Session, now: datetime, queue: str | None = None, *, limit: int, waiting: float = 0, is_shared: bool = False
+) -> list[tuple[str, str]]:
+    """(work id, queue) of what has been due for `waiting` seconds and is in nobody's hands, longest due first.
+
+    `is_shared`: where not all of it fits, the workspaces take turns, and one that has thousands leaves room for the others.
+    """
+    values = {"by": now - timedelta(seconds=waiting), "queue": queue, "limit": limit}
+    rows = session.execute(_DUE, values).all()
+    if is_shared and len(rows) == limit:
+        rows = session.execute(_SHARED, values).all()
     return [(row.id, row.queue) for row in rows]

@@ -1,13 +1,13 @@
 """Events as they are kept: one row per id with the signed bytes, and what each lane (account, mode) has still to understand."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from redis import Redis
-from sqlalchemy import ColumnExpressionArgument, select, text, update
+from sqlalchemy import ColumnExpressionArgument, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -83,6 +83,22 @@ _QUEUE = """
 insert into webhook_pending (event_id, lane_id)
 select id, %(lane)s from unnest(%(ids)b::text[]) with ordinality as g(id, place) order by place
 """
+# Back into their lane, as if they had just come: some of those that were put aside.
+_REQUEUE = """
+with slice as materialized (
+  select id, created_at from webhook_events
+  where account = %(account)s and livemode = %(livemode)s and is_aside and state = %(state)s
+    and (%(before)s::timestamptz is null or settled_at <= %(before)s::timestamptz)
+  order by received_at limit %(limit)s
+), fresh as (
+  update webhook_events e set state = 'pending', attempts = 0, error = null, settled_at = null from slice where e.id = slice.id
+), queued as (
+  insert into webhook_pending (event_id, lane_id) select id, %(lane)s from slice order by created_at, id on conflict (event_id) do nothing
+)
+select count(*) from slice
+"""
+# So many of them in one transaction; the rest follows as work.
+SLICE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +181,7 @@ def release_waiting(session: Session, account: str, mode: str, now: datetime) ->
     session.execute(insert(WebhookLane).values(id=lane, account=account, livemode=livemode).on_conflict_do_nothing())
     # A drain that found no connection holds the lane until it has put its events aside: wait for it, or they would be missed.
     lock(session, lane)
-    waiting = select(WebhookEvent.id).where(*_aside(account, livemode, "waiting_for_account"))
-    return _requeue(session, lane, session.execute(waiting).scalars().all(), now)
+    return _begin_requeue(session, lane, account, livemode, "waiting_for_account", None, now)
 
 
 def lock(session: Session, lane: str) -> Lane | None:
@@ -213,14 +228,39 @@ def replay(session: Session, event_id: str, now: datetime) -> bool:
     event = session.get(WebhookEvent, event_id)
     if event is None:
         return False
-    _requeue(session, lane_id(event.account, event.livemode), [event_id], now)
+    lane = lane_id(event.account, event.livemode)
+    event.state, event.attempts, event.error, event.settled_at = "pending", 0, None, None
+    queue = insert(WebhookPending).values(event_id=event_id, lane_id=lane)
+    session.execute(queue.on_conflict_do_nothing(index_elements=[WebhookPending.event_id]))
+    _ask(session, lane, now)
     return True
 
 
 def replay_failed(session: Session, account: str, livemode: bool, now: datetime) -> int:
     """Understand all failed events of an account and mode once more; gives how many."""
-    failed = select(WebhookEvent.id).where(*_aside(account, livemode, "failed"))
-    return _requeue(session, lane_id(account, livemode), session.execute(failed).scalars().all(), now)
+    failed = select(func.count()).select_from(WebhookEvent).where(*_aside(account, livemode, "failed"))
+    count = session.execute(failed).scalar_one()
+    # What fails again while the rest is still to be put back must not be put back again.
+    _begin_requeue(session, lane_id(account, livemode), account, livemode, "failed", now, now)
+    return count
+
+
+def requeue(session: Session, lane: str, account: str, livemode: bool, state: str, before: datetime | None, now: datetime) -> int:
+    """Put at most SLICE of the lane's events that are in `state` back into it, of those put aside until `before`; gives how many."""
+    values = {"lane": lane, "account": account, "livemode": livemode, "state": state, "before": before, "limit": SLICE}
+    count: int = session.connection().exec_driver_sql(_REQUEUE, values).scalar_one()
+    if count:
+        _ask(session, lane, now)
+    return count
+
+
+def _begin_requeue(session: Session, lane: str, account: str, livemode: bool, state: str, before: datetime | None, now: datetime) -> int:
+    """`requeue` once, and as work until nothing is left: nobody's transaction lasts as long as a million events."""
+    count = requeue(session, lane, account, livemode, state, before, now)
+    if count == SLICE:
+        row = f"{lane}/{state}/{before.isoformat() if before else ''}"
+        queues.enqueue(session, "requeue", row, None, due_at=now)
+    return count
 
 
 def failed(session: Session, account: str, livemode: bool, limit: int = 100) -> Sequence[WebhookEvent]:
@@ -231,23 +271,6 @@ def failed(session: Session, account: str, livemode: bool, limit: int = 100) -> 
 
 def _aside(account: str, livemode: bool, state: str) -> tuple[ColumnExpressionArgument[bool], ...]:
     return WebhookEvent.account == account, WebhookEvent.livemode == livemode, WebhookEvent.is_aside, WebhookEvent.state == state
-
-
-def _requeue(session: Session, lane: str, event_ids: Iterable[str], now: datetime) -> int:
-    wanted = sorted(event_ids)
-    if not wanted:
-        return 0
-    fresh = {"state": "pending", "attempts": 0, "error": None, "settled_at": None}
-    session.execute(update(WebhookEvent).where(WebhookEvent.id.in_(wanted)).values(**fresh))
-    queue = insert(WebhookPending).from_select(
-        ["event_id", "lane_id"],
-        select(WebhookEvent.id, text(":lane").bindparams(lane=lane))
-        .where(WebhookEvent.id.in_(wanted))
-        .order_by(WebhookEvent.created_at, WebhookEvent.id),
-    )
-    session.execute(queue.on_conflict_do_nothing(index_elements=[WebhookPending.event_id]))
-    _ask(session, lane, now)
-    return len(wanted)
 
 
 def _ask(session: Session, lane: str, now: datetime) -> None:

@@ -29,8 +29,8 @@ def read_again(rt: Runtime, claim: work.Claim, connection: Connection, since: da
             )
             with rt.transaction(claim.tenant) as session:
                 batch = session.execute(held.order_by(model.id).limit(_BATCH)).scalars().all()
-                for id in batch:
-                    projections.refetch(session, connection.workspace_id, connection.id, kind, id, due_at=rt.now())
+                wanted = {(kind, id): rt.now() for id in batch}
+                projections.refetch_all(session, connection.workspace_id, connection.id, wanted)
                 claim.fence(session)
             asked += len(batch)
             if len(batch) < _BATCH:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -307,6 +308,34 @@ class TestTenants:
         assert set(states(rt).values()) == {"done"}
         assert mirrored(rt, stage, subscription) == truth(local, stage, subscription)
 
+    def test_however_many_events_wait_connecting_takes_up_some_and_the_rest_follows(self, rt: Runtime, local: LocalStripe) -> None:
+        stage = make.workspace(rt, local)
+        _aside(rt, stage, 2 * store.SLICE + 50, "waiting_for_account")
+        with rt.transaction(stage.workspace_id) as session:
+            connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="operator")
+            session.execute(text("delete from work"))
+        reconnect(rt, stage)
+        assert Counter(states(rt).values()) == {"pending": store.SLICE, "waiting_for_account": store.SLICE + 50}
+        # Whoever goes on with it may die at any time: its row is what is left to do.
+        with rt.transaction() as session:
+            work_id = session.execute(select(Work.id).where(Work.kind == "requeue")).scalar_one()
+        assert work.perform(rt, work_id) == work.Done()
+        with rt.transaction() as session:
+            assert session.execute(text("select count(*) from webhook_pending")).scalar_one() == 2 * store.SLICE + 50
+        drain(rt)
+        assert set(states(rt).values()) == {"ignored"}
+
+    def test_what_is_replayed_and_fails_again_meanwhile_is_not_replayed_for_ever(self, rt: Runtime, stage: make.Stage) -> None:
+        _aside(rt, stage, store.SLICE + 50, "failed")
+        with rt.transaction() as session:
+            assert store.replay_failed(session, stage.account, False, rt.now()) == store.SLICE + 50
+        with rt.transaction() as session:
+            [again] = [event.id for event in store.take(session, store.lane_id(stage.account, False), 1)]
+            store.settle(session, [again], "failed", rt.now())
+            work_id = session.execute(select(Work.id).where(Work.kind == "requeue")).scalar_one()
+        assert work.perform(rt, work_id) == work.Done()
+        assert Counter(states(rt).values()) == {"pending": store.SLICE + 49, "failed": 1}
+
     def test_an_event_that_is_put_aside_while_its_account_is_being_connected_is_not_missed(self, rt: Runtime, local: LocalStripe) -> None:
         stage = make.workspace(rt, local)
         with rt.transaction(stage.workspace_id) as session:
@@ -531,6 +560,23 @@ def _until(is_so: Callable[[], bool]) -> None:
 def _drain_id(rt: Runtime) -> str:
     with rt.transaction() as session:
         return session.execute(select(Work.id).where(Work.kind == "drain")).scalar_one()
+
+
+def _aside(rt: Runtime, stage: make.Stage, count: int, state: str) -> None:
+    """As many events that were put aside an hour ago."""
+    raw = json.dumps(about(stage, "x.y.z", {"id": "x"})).encode()
+    with rt.transaction() as session:
+        session.execute(
+            text(
+                "insert into webhook_events (id, account, livemode, type, api_version, created_at, received_at, raw, state, settled_at)"
+                " select 'evt_aside' || n, :account, false, 'x.y.z', '', :at, :at, :raw, :state, :at from generate_series(1, :count) as n"
+            ),
+            {"account": stage.account, "at": rt.now() - timedelta(hours=1), "raw": raw, "state": state, "count": count},
+        )
+        session.execute(
+            text("insert into webhook_lanes values (:lane, :account, false) on conflict do nothing"),
+            {"lane": store.lane_id(stage.account, False), "account": stage.account},
+        )
 
 
 def _make_due(rt: Runtime) -> None:

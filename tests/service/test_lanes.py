@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from connect_app import ids
 from connect_app.models import Work
 from connect_app.runtime import Runtime
-from jobs import budget, queues, work
+from jobs import budget, queues, reads, work
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from webhooks import events, projections, store
@@ -162,7 +162,7 @@ def test_an_account_whose_answers_do_not_come_is_left_alone_for_longer_each_time
     assert [request["account"] for request in local.requests[begin:] if "/customers/" in request["path"]] == [other.account]
 
 
-def test_a_thousand_doubts_of_one_account_ring_few_bells_and_a_new_lane_s_bell_goes_before_them(rt: Runtime, local: LocalStripe) -> None:
+def test_a_thousand_doubts_of_one_account_ring_one_bell_and_a_new_lane_s_bell_goes_before_it(rt: Runtime, local: LocalStripe) -> None:
     loud, quiet = make.workspace(rt, local), make.workspace(rt, local)
     with rt.transaction() as session:
         session.execute(text("delete from work"))
@@ -171,8 +171,49 @@ def test_a_thousand_doubts_of_one_account_ring_few_bells_and_a_new_lane_s_bell_g
     with rt.transaction(loud.workspace_id) as session:
         projections.refetch_all(session, loud.workspace_id, loud.connection_id, wanted)
     assert _count(rt, "select count(*) from work where kind = 'refetch'") == 1000
-    assert queues.queue(rt.redis, queues.EVENTS).count == 20
+    with rt.transaction(loud.workspace_id) as session:
+        for kind, id in sorted(wanted)[:50]:
+            projections.refetch(session, loud.workspace_id, loud.connection_id, kind, id, due_at=rt.now())
+    assert queues.queue(rt.redis, queues.EVENTS).count == 1
     keep(rt, customers(quiet, 1))
     [first] = queues.queue(rt.redis, queues.EVENTS).get_jobs(0, 1)
     with rt.transaction() as session:
         assert session.execute(select(Work.id).where(Work.kind == "drain")).scalar_one() == first.args[0]
+
+
+def test_an_account_that_is_owed_one_read_waits_for_a_turn_of_one_that_is_owed_thousands(rt: Runtime, local: LocalStripe) -> None:
+    loud, quiet = make.workspace(rt, local), make.workspace(rt, local)
+    with rt.transaction() as session:
+        session.execute(text("delete from work"))
+    rt.redis.flushdb()
+    for stage, count in ((loud, 5000), (quiet, 1)):
+        with rt.transaction(stage.workspace_id) as session:
+            wanted = {("customer", f"cus_{place}"): rt.now() for place in range(count)}
+            projections.refetch_all(session, stage.workspace_id, stage.connection_id, wanted)
+    begin = len(local.requests)
+
+    def asked() -> list[str]:
+        return [request["account"] for request in local.requests[begin:] if "/customers/" in request["path"]]
+
+    heard = 0
+    while quiet.account not in asked():
+        heard += 1
+        assert heard <= 4, "it stands behind the other's"
+        [work_id] = queues.rung(rt.redis, queues.EVENTS)[:1]
+        rt.redis.lpop(queues.queue(rt.redis, queues.EVENTS).key)
+        work.perform(rt, work_id)
+    assert len(asked()) - 1 <= 2 * reads.TURN
+    assert len(queues.rung(rt.redis, queues.EVENTS)) <= 2
+
+
+def test_what_a_disconnected_account_was_owed_is_forgotten(rt: Runtime, local: LocalStripe) -> None:
+    stage = make.workspace(rt, local)
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("delete from work"))
+        wanted = {("customer", f"cus_{place}"): rt.now() for place in range(30)}
+        projections.refetch_all(session, stage.workspace_id, stage.connection_id, wanted)
+        session.execute(text("update connections set state = 'disconnected'"))
+    begin = len(local.requests)
+    work.drain(rt, queues.EVENTS)
+    assert local.requests[begin:] == []
+    assert _count(rt, "select count(*) from work") == 0

@@ -188,6 +188,27 @@ def test_the_sweep_rings_for_what_is_due_and_free(rt: Runtime) -> None:
     assert [list(job.args) for job in jobs] == [[work_id]]
 
 
+def test_the_sweep_rings_for_everybody_though_one_has_thousands_and_hangs_no_bell_twice(rt: Runtime) -> None:
+    with rt.transaction() as session:
+        for place in range(400):
+            DEEDS[f"row_{place}"] = done
+            whose, due_at = ("ws_few", rt.now()) if place == 399 else ("ws_many", rt.now() - timedelta(hours=1))
+            last = queues.enqueue(session, "test", f"row_{place}", whose, due_at=due_at)
+    rt.redis.flushdb()
+    ahead = dataclasses.replace(rt, clock=lambda: datetime.now(UTC) + timedelta(seconds=2))
+    sweep.tick(ahead, queues.UPKEEP)
+    once = queues.rung(rt.redis, queues.UPKEEP)
+    assert last in once[:2]
+    sweep.tick(ahead, queues.UPKEEP)
+    assert queues.rung(rt.redis, queues.UPKEEP) == once
+    # Nor is there a queue so full of the one's bells that the other's is not rung.
+    rt.redis.flushdb()
+    for _ in range(300):
+        queues.ring(rt.redis, queues.UPKEEP, "wrk_of_the_many")
+    sweep.tick(ahead, queues.UPKEEP)
+    assert last in queues.rung(rt.redis, queues.UPKEEP)[:2]
+
+
 def test_two_sweeps_at_once_do_not_both_ring(rt: Runtime) -> None:
     ask(rt, done)
     rt.redis.flushdb()

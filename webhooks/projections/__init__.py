@@ -1,6 +1,5 @@
 """The mirror's rows: what is kept of an object, and the guard that lets only what is provably newer replace what is there."""
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -9,12 +8,13 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from connect_app import db, ids
+from connect_app import db
 from connect_app.models import Customer, Discount, PortalLink
 from connect_app.stripe_gateway import objects
 from jobs import queues
 from webhooks import attribution
 from webhooks.projections import glance, tables
+from webhooks.projections.owed import refetch, refetch_all, refetch_id
 from webhooks.projections.rows import KINDS, Mirrored, Row, discount_ids, discounts, newest, read_row, row
 from webhooks.projections.tables import TABLES, Model
 
@@ -40,13 +40,6 @@ __all__ = [
 ]
 
 log = structlog.get_logger()
-
-_BELLS = 20
-_READS = queues.KINDS["refetch"].queue
-_REFETCH = queues.ASK.format(
-    rows="""select work, 'refetch', row, %(workspace)s, %(queue)s, due_at
-  from unnest(%(work)b::text[], %(row)b::text[], %(due_at)b::timestamptz[]) as wanted(work, row, due_at) order by row"""
-)
 
 # How long after a customer was sent to update their card a change of it is taken for theirs.
 CARD_UPDATE_WINDOW = timedelta(hours=2)
@@ -75,38 +68,8 @@ def apply_reads(session: Session, workspace_id: str, connection_id: str, found: 
     doubtful = apply(session, workspace_id, connection_id, rows)
     settled = {one.id for one in subscriptions} - {each.id for each in doubtful}
     keep_discounts(session, workspace_id, connection_id, [one for one in subscriptions if one.id in settled], as_of)
-    for each in doubtful:
-        refetch(session, workspace_id, connection_id, each.kind, each.id, due_at=as_of + timedelta(seconds=1))
+    refetch_all(session, workspace_id, connection_id, {(each.kind, each.id): as_of + timedelta(seconds=1) for each in doubtful})
     return len(doubtful)
-
-
-def refetch(session: Session, workspace_id: str, connection_id: str, kind: str, id: str, *, due_at: datetime) -> None:
-    """Ask for one object to be read again; asked for many times at once, it is read once."""
-    queues.enqueue(session, "refetch", refetch_id(connection_id, kind, id), workspace_id, due_at=due_at)
-
-
-def refetch_all(session: Session, workspace_id: str, connection_id: str, wanted: Mapping[tuple[str, str], datetime]) -> None:
-    """`refetch` for each (kind, id) at its time, in one statement and in the order of their ids."""
-    if not wanted:
-        return
-    ordered = sorted(wanted)
-    values = {
-        "work": [ids.new("wrk") for _ in ordered],
-        "row": [refetch_id(connection_id, kind, id) for kind, id in ordered],
-        "due_at": [wanted[key] for key in ordered],
-        "workspace": workspace_id,
-        "queue": _READS,
-    }
-    asked = session.connection().exec_driver_sql(_REFETCH, values).scalars().all()
-    redis = session.info["redis"]
-    # More than a few would keep the worker from everybody else's news: the sweep rings for the rest, little by little.
-    for work_id in asked[:_BELLS]:
-        db.after_commit(session, functools.partial(queues.ring, redis, _READS, work_id))
-
-
-def refetch_id(connection_id: str, kind: str, id: str) -> str:
-    """The row id of `refetch` work."""
-    return f"{connection_id}/{kind}/{id}"
 
 
 def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequence[Row]) -> list[Row]:
