@@ -1,5 +1,8 @@
 """Settings -> Outbound: what may be typed, who may, what is shown once, and what the log tells."""
 
+import hashlib
+import hmac
+import html
 import re
 from collections.abc import Iterator
 
@@ -14,7 +17,7 @@ from jobs import work
 from jobs.outbound import endpoints, messages
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import LocalClient
-from tests import make
+from tests import customers, make
 from tests.http import dashboard
 from tests.http.dashboard import Member, said
 
@@ -220,3 +223,24 @@ def test_the_handbook_has_every_type_with_its_schema(app: Flask) -> None:
         answer = app.test_client().get(f"/docs/outbound/{kind}.json")
         assert answer.get_json() == messages.schema(kind)
     assert app.test_client().get("/docs/outbound/nothing.json").status_code == 404
+
+
+def test_a_customer_who_is_done_leaves_by_the_pass_through_url(app: Flask, rt: Runtime, local: LocalStripe) -> None:
+    stage = make.workspace(rt, local, origins=(customers.ORIGIN,))
+    make.read_in(rt)
+    with rt.transaction(stage.workspace_id) as session:
+        url = f"{customers.ORIGIN}/bye/{{{{ subscription_id }}}}?why={{{{ reason }}}}"
+        for topics, address in ((["accept"], f"{customers.ORIGIN}/thanks"), (["cancel"], url)):
+            minted = endpoints.add(
+                session, stage.workspace_id, "test", kind="redirect", url=address, topics=topics, ring=rt.ring, now=rt.now(), by="usr_1"
+            )
+    browser = customers.handed_over(app, stage, "monthly").look().press("answer", reason="unused").press("skip").press("confirm")
+    customers.drain(rt)
+    page = html.unescape(browser.look().page)
+    found = re.search(rf'href="({customers.ORIGIN}/bye/{stage.shapes["monthly"][1]}\?why=unused&holdfast_action=act_[^"]+)"', page)
+    assert found, page
+    signed, _, mark = found[1].partition("&holdfast_signature=")
+    assert mark == hmac.new(minted.secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
+    with rt.transaction(stage.workspace_id) as session:
+        preferences.save(session, stage.workspace_id, "allowed_origins", [], rt.now())
+    assert "holdfast_signature" not in browser.look().page
