@@ -11,7 +11,7 @@ from connect_app.modes import Mode
 Choice = Literal["accept", "cancel"]
 
 
-class _Data(BaseModel):
+class Data(BaseModel):
     """Times are Unix seconds, amounts minor units. `extra` is refused, so that nothing is sent which its schema does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +29,7 @@ class Amount(BaseModel):
     currency: str
 
 
-class _Visit(_Data):
+class _Visit(Data):
     session: str
     customer: str
     subscription: str | None
@@ -75,7 +75,7 @@ class OfferAccepted(Answers):
     accepted_at: int
 
 
-class Action(_Data):
+class Action(Data):
     """One change to one subscription. What is needed to make it is in `intent`."""
 
     action: str
@@ -93,7 +93,7 @@ class Action(_Data):
     changed_at: int
 
 
-class Pause(_Data):
+class Pause(Data):
     """A pause of one subscription."""
 
     action: str
@@ -103,7 +103,7 @@ class Pause(_Data):
     resumes_at: int | None
 
 
-class ConnectionState(_Data):
+class ConnectionState(Data):
     """How a workspace's connection to Stripe stands."""
 
     connection: str
@@ -115,14 +115,14 @@ class ConnectionState(_Data):
     alerts: tuple[str, ...]
 
 
-class Test(_Data):
+class Test(Data):
     """Sent by *Send test* and by nothing else."""
 
     endpoint: str
     text: str
 
 
-TYPES: dict[str, type[_Data]] = {
+TYPES: dict[str, type[Data]] = {
     "session.started": SessionStarted,
     "session.saved": SessionOutcome,
     "session.canceled": SessionOutcome,
@@ -164,7 +164,7 @@ MEANINGS = {
 }
 
 
-def envelope(kind: str, data: _Data, at: datetime) -> Json:
+def envelope(kind: str, data: Data, at: datetime) -> Json:
     """The message as it is sent: `type`, `timestamp`, `data`, as Standard Webhooks has it."""
     if not isinstance(data, TYPES[kind]):
         raise TypeError(f"{kind} carries {TYPES[kind].__name__}, not {type(data).__name__}")

@@ -15,7 +15,7 @@ from jobs.outbound import endpoints, messages
 
 
 def publish(
-    session: Session, workspace_id: str, mode: str, kind: str, now: datetime, make: Callable[[], messages._Data], *, only: str | None = None
+    session: Session, workspace_id: str, mode: str, kind: str, now: datetime, make: Callable[[], messages.Data], *, only: str | None = None
 ) -> int:
     """Tell the endpoints that want this kind of message; gives how many there are. `make` is called if there are any.
 

@@ -519,3 +519,31 @@ def _until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_many_transactions_that_tell_the_same_endpoint_never_stand_in_each_others_way(stage: Stage, sink: Sink) -> None:
+    """Two that hold a session each and tell of the other's: were the endpoint's work asked for at once, they would wait in a circle."""
+    minted = add(stage, sink.url)
+    visits = [stage.visit(*stage.shapes["monthly"]) for _ in range(2)]
+    both, failures = threading.Barrier(2), []
+
+    def tell(mine: str, others: str) -> None:
+        try:
+            with stage.rt.transaction(stage.workspace_id) as session:
+                row = session.execute(select(FlowSession).where(FlowSession.id == mine).with_for_update()).scalar_one()
+                telling.started(session, row, stage.rt.now())
+                both.wait(10)
+                if mine == visits[0]:
+                    # As a job that has told of one thing, and then waits for a session that somebody else still holds.
+                    session.execute(select(FlowSession.id).where(FlowSession.id == others).with_for_update())
+        except Exception as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=tell, args=pair) for pair in ((visits[0], visits[1]), (visits[1], visits[0]))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(queued(stage, minted)) == 2
+    assert len(stage.work_rows("outbound")) == 1
