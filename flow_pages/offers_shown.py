@@ -7,10 +7,11 @@ from babel.core import UnknownLocaleError
 from babel.numbers import format_percent
 
 from connect_app import money
+from connect_app.modes import Mode
 from connect_app.stripe_gateway.objects import Coupon, Status, Subscription
 from flow_pages import spoken
 from flow_pages.document import Flow
-from jobs import offers, verdicts
+from jobs import plans
 
 # A discount lowers a bill that is going to come.
 _BILLED = frozenset((Status.ACTIVE, Status.TRIALING, Status.PAST_DUE))
@@ -30,7 +31,15 @@ def fits(subscription: Subscription | None, coupon: Coupon | None, now: datetime
     """
     if subscription is None or coupon is None or subscription.status not in _BILLED or subscription.is_paused:
         return False
-    return not isinstance(offers.plan(subscription, coupon, action_id="", intent={"coupon": coupon.id}, now=now), verdicts.Refused)
+    wish = plans.Wish(
+        action_id="",
+        verb="discount",
+        intent={"coupon": coupon.id},
+        customer=subscription.customer,
+        subscription=subscription.id,
+        mode=Mode.of(subscription.livemode),
+    )
+    return not isinstance(plans.plan(wish, plans.Situation(subscription=subscription, coupon=coupon), now), plans.Refused)
 
 
 def fitting(flow: Flow, mode: str, subscription: Subscription | None, coupons: Mapping[str, Coupon], now: datetime) -> frozenset[str]:

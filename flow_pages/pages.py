@@ -14,7 +14,6 @@ from connect_app.stripe_gateway import objects
 from flow_pages import links, offers_shown, outcome, sessions, shapes, spoken, steps, theme, wording
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
-from jobs import cancels, verdicts
 from jobs.outbound import pass_through
 from webhooks import mirror
 
@@ -128,8 +127,6 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         running = [one for one in every if not one.is_ended and one.id != subscription.id]
         names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription, *running]))
         consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
-        # What only the team can do has no date that could be promised.
-        is_request = is_request or isinstance(cancels.plan(subscription, action_id="", intent={}), verdicts.Refused)
         if "renewal_date" not in words or not words["renewal_date"].is_known:
             words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
         consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.reader)

@@ -18,6 +18,11 @@ _ASKED = {
     "cancel": "to cancel your subscription",
     "undo_cancel": "to keep your subscription",
     "discount": "for the discount on your subscription",
+    "pause": "to pause your subscription",
+    "extension": "for free time on your subscription",
+    "trial_extension": "for a longer trial",
+    "plan_change": "to change your plan",
+    "resume": "to resume your subscription",
     "payment_method": "to charge your subscription to your new card",
 }
 
@@ -47,6 +52,20 @@ def verified(
         case "undo_cancel":
             lines = [f"{what} continues: its cancellation has been taken back.", _next_charge(after)]
             return _write(f"{what} continues", lines, business)
+        case "pause" | "extension":
+            resumes = after.pause.resumes_at if after.pause else None
+            ends = f" until {_day(resumes)}" if resumes else ""
+            free = " You can go on using it, and pay nothing for that time." if action.verb == "extension" else ""
+            return _write("Your subscription is paused", [f"{what} is not charged{ends}.{free}", _next_charge(after)], business)
+        case "resume":
+            return _write("Your subscription is resumed", [f"{what} is resumed.", _next_charge(after)], business)
+        case "trial_extension":
+            until = f" until {_day(after.trial_end)}" if after.trial_end else ""
+            return _write("Your trial is longer", [f"Your trial now runs{until}.", _next_charge(after)], business)
+        case "plan_change":
+            later = action.intent.get("when") == "period_end" and after.schedule is not None
+            lines = ["Your plan changes with your next billing period." if later else f"You are now on {name or 'your new plan'}."]
+            return _write("Your plan is changed", [*lines, *([] if later else [_next_charge(after)])], business)
     lines = [f"{what} is now charged to the card you gave.", _next_charge(after)]
     return _write("Your new card is in use", lines, business)
 

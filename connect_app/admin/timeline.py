@@ -185,7 +185,7 @@ def _frozen(action: Action) -> Entry:
         icon="key",
         kind="neutral",
         title="Frozen: the call and its key were written down before the first try",
-        details=(("Idempotency key", str(call["key"])),),
+        details=(("Idempotency key", str(call["key"])), *((("Given up with it", str(call["loses"])),) if "loses" in call else ())),
     )
 
 

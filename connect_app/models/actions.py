@@ -11,10 +11,11 @@ from connect_app.models.base import Base, Json, Tenant
 class Action(Tenant, Base):
     """One change to one subscription on Stripe, `act_…`.
 
-    `verb` is `discount`, `cancel`, `undo_cancel` or `payment_method`. `intent` is frozen when it is asked for (terms, absolute
-    times); `call` is planned after the precheck read and persisted before the first write: `{generation, key, request, planned_at,
-    before}`, `request` being a stripe_gateway Call as it writes itself down, `before` the subscription it was planned on. `code` says
-    in a word why it is manual or failed; `message` says it for people.
+    `verb` is one of jobs.plans.VERBS. `intent` is frozen when it is asked for (terms, absolute times; jobs.plans.Wish says what it
+    holds); `call` is planned after the precheck read and persisted before the first write: `{generation, key, requests, planned_at,
+    before, loses}`, `requests` being stripe_gateway Calls as they write themselves down (the n-th is sent under `key`, from the second on
+    with `.n` behind it), `before` the subscription they were planned on, `loses` what is given up with it. `code` says in a word why it
+    is manual or failed; `message` says it for people.
     """
 
     __tablename__ = "actions"
@@ -40,7 +41,11 @@ class Action(Tenant, Base):
     verified_at: Mapped[datetime | None]
     __table_args__ = (
         CheckConstraint("state IN ('requested', 'queued', 'prechecked', 'applied', 'verified', 'manual', 'failed')", name="state"),
-        CheckConstraint("verb IN ('discount', 'cancel', 'undo_cancel', 'payment_method')", name="verb"),
+        CheckConstraint(
+            "verb IN ('discount', 'pause', 'extension', 'trial_extension', 'plan_change', 'cancel', 'undo_cancel', 'resume',"
+            " 'payment_method')",
+            name="verb",
+        ),
         UniqueConstraint("workspace_id", "id"),
         UniqueConstraint("choice_id", "subscription", "verb"),
         ForeignKeyConstraint(["workspace_id", "choice_id"], ["choices.workspace_id", "choices.id"], ondelete="CASCADE"),

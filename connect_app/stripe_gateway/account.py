@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from connect_app.stripe_gateway import answers, objects, wire
 from connect_app.stripe_gateway.answers import Page, Read
-from connect_app.stripe_gateway.calls import SUBSCRIPTION_EXPAND, Call
+from connect_app.stripe_gateway.calls import Call
 
 T = TypeVar("T")
 # Bounds in Unix seconds: `{"gte": 1700000000, "lt": 1700086400}`, either or both.
@@ -15,17 +15,31 @@ Created = Mapping[str, int] | None
 
 # Stripe's own limit on the `types` of one call of `events`.
 EVENT_TYPES_PER_CALL = 20
+_SUBSCRIPTION_EXPAND = ("discounts.source.coupon", "items.data.price.product", "items.data.discounts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Write:
-    """How one method of a `Call` is sent: the folder of its object and the reader of its answer."""
+    """How one method of a `Call` is sent. Stripe documents idempotency keys for POST alone."""
 
     folder: str
-    read: Callable[[Mapping[str, object]], objects.Subscription]
+    verb: str | None = None
+    method: Literal["post", "delete"] = "post"
+    has_target: bool = True
 
 
-_WRITES = {"subscriptions.update": _Write(folder="subscriptions", read=objects.read_subscription)}
+_WRITES = {
+    "subscriptions.update": _Write(folder="subscriptions"),
+    "subscriptions.cancel": _Write(folder="subscriptions", method="delete"),
+    "subscriptions.resume": _Write(folder="subscriptions", verb="resume"),
+    "coupons.create": _Write(folder="coupons", has_target=False),
+    "invoices.void": _Write(folder="invoices", verb="void"),
+    "invoices.update": _Write(folder="invoices"),
+    "subscription_schedules.create": _Write(folder="subscription_schedules", has_target=False),
+    "subscription_schedules.update": _Write(folder="subscription_schedules"),
+    "subscription_schedules.release": _Write(folder="subscription_schedules", verb="release"),
+    "subscription_schedules.cancel": _Write(folder="subscription_schedules", verb="cancel"),
+}
 
 
 class AccountGateway:
@@ -45,8 +59,7 @@ class AccountGateway:
 
     def subscription(self, subscription_id: str) -> Read[objects.Subscription]:
         """With discounts, their coupons, the items' own discounts, and the items' products."""
-        expand = (*SUBSCRIPTION_EXPAND, "items.data.discounts")
-        return self._get(objects.read_subscription, "subscriptions", subscription_id, expand=expand)
+        return self._get(objects.read_subscription, "subscriptions", subscription_id, expand=_SUBSCRIPTION_EXPAND)
 
     def customer(self, customer_id: str) -> Read[objects.Customer]:
         """A deleted customer is answered, too, as what is left of it."""
@@ -62,6 +75,10 @@ class AccountGateway:
     def coupon(self, coupon_id: str) -> Read[objects.Coupon]:
         """With the products it is limited to."""
         return self._get(objects.read_coupon, "coupons", coupon_id, expand=("applies_to",))
+
+    def schedule(self, schedule_id: str) -> Read[objects.Schedule]:
+        """With the phases that are over."""
+        return self._get(objects.read_schedule, "subscription_schedules", schedule_id)
 
     def invoice(self, invoice_id: str) -> Read[objects.Invoice]:
         return self._get(objects.read_invoice, "invoices", invoice_id)
@@ -159,17 +176,20 @@ class AccountGateway:
 
     # Changes.
 
-    def write(self, call: Call, *, idempotency_key: str) -> Read[objects.Subscription]:
-        """Send a planned call under its key and read the answer.
+    def write(self, call: Call, *, idempotency_key: str) -> Read[str]:
+        """Send a planned call under its key; gives the id of what was changed or made.
 
-        Sent again with the same key within 24 h it has no second effect. The answer is what the write made of the subscription,
-        not yet proof: read it back. Raises ValueError for a method that is not in the table.
+        Sent again with the same key within 24 h it has no second effect. The answer is not yet proof: read the subscription back.
+        Raises ValueError for a method that is not in the table, and Missing where a cancel finds nothing that still runs.
         """
         if (how := _WRITES.get(call.method)) is None:
             raise ValueError(f"no such call: {call.method!r}")
         if not 0 < len(idempotency_key) <= 255:
             raise ValueError("an idempotency key has between 1 and 255 characters")
-        return self._post(how.read, call.params, how.folder, call.target, idempotency_key=idempotency_key)
+        where = wire.path(how.folder, *((call.target,) if how.has_target else ()), *((how.verb,) if how.verb else ()))
+        key = idempotency_key if how.method == "post" else None
+        answer = self._wire.ask(how.method, where, call.params, account=self.account_id, idempotency_key=key)
+        return answers.read(answer, lambda raw: objects.Shape(raw).name())
 
     def close_portal_cancel(self, configuration_id: str) -> Read[objects.PortalConfiguration]:
         """Turn off *Cancel subscriptions* in one billing portal configuration, and nothing else."""

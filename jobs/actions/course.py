@@ -1,5 +1,6 @@
 """The course of an action: read, plan, freeze the call and its key, write, read back, prove; each step committed before the next."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -15,9 +16,10 @@ from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
 from connect_app.stripe_gateway.gateway import Read
-from connect_app.stripe_gateway.objects import Coupon, Subscription
-from jobs import plans, verdicts, work
-from jobs.actions import ledger, settlement
+from connect_app.stripe_gateway.objects import Subscription
+from jobs import plans, work
+from jobs.actions import ledger, look, settlement
+from jobs.actions.look import Look
 from jobs.actions.turn import NOT_CONNECTED, Ended, Turn
 
 log = structlog.get_logger()
@@ -95,11 +97,11 @@ class _Course(Turn):
     def _steps(self) -> NoReturn:
         while True:
             if self.action.state == "queued" or (self.action.state == "prechecked" and self._is_key_old()):
-                self._plan(self._read("precheck"))
+                self._plan(self._look("precheck"))
             elif self.action.state == "prechecked":
                 self._write()
             else:
-                self._prove(self._read("read_back"))
+                self._prove(self._look("read_back", to_prove=True))
             self.mind_the_lease()
 
     # Reading and planning.
@@ -111,41 +113,31 @@ class _Course(Turn):
             self.manual("not_connected", f"This server has no Stripe keys for {self.action.mode} mode. Set them, then press Retry.")
         return self.rt.stripe(self.action.mode).account(self.connection.account)
 
-    def _read(self, step: str) -> Read[Subscription]:
-        stripe = self._stripe()
-        return self.talk.ask(step, lambda: stripe.subscription(self.action.subscription))
+    def _look(self, step: str, *, to_prove: bool = False) -> Look:
+        return look.take(self._stripe(), self.wish, step, self.talk.ask, to_prove=to_prove)
 
-    def _coupon(self) -> Coupon | None:
-        name = self.wish.coupon
-        if name is None:
-            return None
-        stripe = self._stripe()
-        try:
-            return self.talk.ask("coupon", lambda: stripe.coupon(name)).value
-        except Missing:
-            return None
-
-    def _plan(self, read: Read[Subscription]) -> None:
-        """From a fresh read: done already, not to be done, or a call, frozen under a key of its own before it is first sent."""
-        call = settlement.kept_call(self.action)
-        if call is not None:
-            self._recognise(read, call)
+    def _plan(self, seen: Look) -> None:
+        """From a fresh look: done already, not to be done, or calls, frozen under keys of their own before the first is sent."""
+        read, sent = seen.read, settlement.kept_calls(self.action)
+        if sent:
+            self._recognise(seen, sent)
         if self.superseded_by is not None:
-            self._superseded(self.superseded_by, read, may_be_applied=call is not None)
-        verdict = plans.plan(self.wish, read.value, self._coupon(), self.rt.now())
+            self._superseded(self.superseded_by, read, may_be_applied=bool(sent))
+        verdict = plans.plan(self.wish, seen.situation, self.rt.now())
         match verdict:
-            case verdicts.AlreadyDone():
+            case plans.AlreadyDone():
                 self.verified(read.value, read)
-            case verdicts.Refused():
+            case plans.Refused():
                 self.settle(verdict, read)
-            case Call():
+            case plans.Plan():
                 self._freeze(verdict, read)
 
-    def _recognise(self, read: Read[Subscription], call: Call) -> None:
-        """Whether a call that may have been sent was applied. What was, and did not stay, is not written a second time."""
-        if plans.proves(self.wish, read.value, call):
+    def _recognise(self, seen: Look, sent: tuple[Call, ...]) -> None:
+        """Whether calls that may have been sent were applied. What was, and did not stay, is not written a second time."""
+        read = seen.read
+        if plans.proves(self.wish, seen.situation, sent):
             self.verified(settlement.before(self.action) or read.value, read)
-        if plans.is_marked(self.wish, read.value) or plans.shows(self.wish, read.value, plans.kept(call)):
+        if plans.is_marked(self.wish, seen.situation) or plans.shows(self.wish, seen.situation, plans.kept(sent)):
             self.manual(
                 "not_as_planned",
                 "The change was made on Stripe, and the subscription has been changed since, or by somebody else at the same time."
@@ -158,14 +150,15 @@ class _Course(Turn):
         message = f"The customer decided anew meanwhile: {later} took its place."
         if may_be_applied:
             message += " It may have been applied before that: compare the subscription in Stripe's dashboard."
-        self.settle(verdicts.Refused(code="superseded", message=message, is_final=not may_be_applied), read)
+        self.settle(plans.Refused(code="superseded", message=message, is_final=not may_be_applied), read)
 
-    def _freeze(self, call: Call, read: Read[Subscription]) -> None:
+    def _freeze(self, plan: plans.Plan, read: Read[Subscription]) -> None:
         now, generation = self.rt.now(), self.action.generation + 1
         kept = {
             "generation": generation,
             "key": f"hf:{self.action.workspace_id}:{self.action.id}:{generation}",
-            "request": call.to_json(),
+            "requests": [call.to_json() for call in plan.calls],
+            **({"loses": plan.loses} if plan.loses else {}),
             "planned_at": now.isoformat(),
             "before": dict(read.value.raw),
         }
@@ -181,47 +174,61 @@ class _Course(Turn):
     # Writing.
 
     def _write(self) -> None:
-        """Send the frozen call under its key: again and again the same, until Stripe says what became of it."""
-        try:
-            read = self._send()
-        except Transient as failure:
-            if not failure.replayed:
-                raise
-            # Stripe saved an error under this key and will never say anything else: look, and only then make another.
-            return self._plan(self._read("precheck"))
-        except (Refused, Missing) as refusal:
-            if refusal.code != "idempotency_error":
-                self._refused(refusal)
-            return self._plan(self._read("precheck"))
+        """Send the frozen calls under their keys: again and again the same, until Stripe says what became of them."""
+        ids: list[str] = []
+        for place, call in enumerate(settlement.kept_calls(self.action)):
+            if place:
+                self.mind_the_lease()
+            try:
+                request_id, made = self._send(place, call, ids)
+                ids.append(made)
+            except Transient as failure:
+                if not failure.replayed:
+                    raise
+                # Stripe saved an error under this key and will never say anything else: look, and only then make another.
+                return self._plan(self._look("precheck"))
+            except (Refused, Missing) as refusal:
+                if refusal.code != "idempotency_error":
+                    self._refused(refusal, place)
+                return self._plan(self._look("precheck"))
         now = self.rt.now()
         with self.writing() as session:
-            self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=read.request_id)
+            self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=request_id)
             ledger.record(session, self.action, "action.applied", now)
         return None
 
-    def _send(self) -> Read[Subscription]:
-        call = settlement.kept_call(self.action)
-        if call is None or self.action.call is None:
+    def _send(self, place: int, call: Call, ids: list[str]) -> tuple[str | None, str]:
+        """One call; gives its request's id, and the id of what it has changed or made. `ids` are those of the calls before."""
+        if self.action.call is None:
             raise RuntimeError(f"{self.action.id} is prechecked without a call")
-        key, stripe = self.action.call["key"], self._stripe()
-        return self.talk.ask("write", lambda: stripe.write(call, idempotency_key=key), key)
+        key, stripe = self.action.call["key"] + (f".{place}" if place else ""), self._stripe()
+        target = ids[int(call.target[1:])] if call.target.startswith("$") else call.target
+        sent = replace(call, target=target)
+        try:
+            read = self.talk.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)
+        except Missing:
+            if call.method != "subscriptions.cancel" or not self._look("read_back", to_prove=True).read.value.is_ended:
+                raise
+            # An earlier try of this very call has ended it: only a POST is answered the same again.
+            return None, target
+        return read.request_id, read.value
 
-    def _refused(self, refusal: Refused | Missing) -> NoReturn:
+    def _refused(self, refusal: Refused | Missing, place: int) -> NoReturn:
         """Stripe will not. It may have come to be so all the same, by an earlier try or another hand: then it is done."""
-        read = self._read("read_back")
-        call = settlement.kept_call(self.action)
-        if call is not None and plans.proves(self.wish, read.value, call):
-            self.verified(settlement.before(self.action) or read.value, read)
-        fresh = plans.plan(self.wish, read.value, self._coupon(), self.rt.now())
-        if isinstance(fresh, verdicts.Refused):  # our own words say more than Stripe's
-            self.settle(fresh, read)
-        self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}", read)
+        seen, sent = self._look("read_back"), settlement.kept_calls(self.action)
+        if sent and plans.proves(self.wish, seen.situation, sent):
+            self.verified(settlement.before(self.action) or seen.read.value, seen.read)
+        fresh = plans.plan(self.wish, seen.situation, self.rt.now())
+        if isinstance(fresh, plans.Refused):  # our own words say more than Stripe's
+            self.settle(fresh, seen.read)
+        done = f" Done before that: {', '.join(call.method for call in sent[:place])}." if place else ""
+        self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}{done}", seen.read)
 
     # Proof.
 
-    def _prove(self, read: Read[Subscription]) -> NoReturn:
-        call = settlement.kept_call(self.action)
-        if call is None or plans.proves(self.wish, read.value, call):
+    def _prove(self, seen: Look) -> NoReturn:
+        read, sent = seen.read, settlement.kept_calls(self.action)
+        if not sent or plans.proves(self.wish, seen.situation, sent):
             self.verified(settlement.before(self.action) or read.value, read)
         self.talk.doubt(_NOT_AS_PLANNED)
         with self.writing() as session:
@@ -252,7 +259,7 @@ def _superseding(session: Session, action: Action) -> str | None:
         .where(
             Action.connection_id == action.connection_id,
             Action.subscription == action.subscription,
-            Action.verb.in_(("cancel", "undo_cancel", "discount")),
+            Action.verb.in_(plans.DECISIONS),
             Action.state == "verified",
             Action.asked_at > action.asked_at,
         )

@@ -14,7 +14,7 @@ from connect_app.stripe_gateway.errors import Missing, StripeFailure
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
 from jobs import letters, plans, receipts, validation
-from jobs.actions import ledger
+from jobs.actions import ledger, look
 from jobs.outbound import telling
 from webhooks import projections
 
@@ -27,13 +27,22 @@ _COUPON_IS_OVER = ("coupon_gone", "coupon_not_valid", "coupon_expired")
 
 def wish(action: Action) -> plans.Wish:
     """What the action is to bring about."""
-    return plans.Wish(action_id=action.id, verb=action.verb, intent=action.intent, customer=action.customer, mode=action.mode)
+    return plans.Wish(
+        action_id=action.id,
+        verb=action.verb,
+        intent=action.intent,
+        customer=action.customer,
+        subscription=action.subscription,
+        mode=action.mode,
+    )
 
 
-def kept_call(action: Action) -> Call | None:
-    """The call that was frozen for it, if one was."""
-    call = action.call
-    return Call.from_json(call["request"]) if call else None
+def kept_calls(action: Action) -> tuple[Call, ...]:
+    """The calls that were frozen for it, in their order; none before it was planned."""
+    kept = action.call or {}
+    # Until plans had several calls, a row kept its only one by itself.
+    listed = kept.get("requests") or ([kept["request"]] if "request" in kept else [])
+    return tuple(Call.from_json(request) for request in listed)
 
 
 def mirrored(session: Session, action: Action, read: Read[Subscription]) -> None:
@@ -123,16 +132,16 @@ def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> boo
     if connection is None or connection.state != "connected":
         raise errors.Unavailable(code="not_connected", message="Connect your Stripe account first: only Stripe can show that it is done.")
     try:
-        read = rt.quick_stripe(mode).account(connection.account).subscription(action.subscription)
+        seen = look.take(rt.quick_stripe(mode).account(connection.account), wish(action), "read_back", look.plainly, to_prove=True)
     except Missing:
         return False
     except (StripeFailure, KeyError) as failure:
         raise errors.Unavailable(
             code="stripe_unavailable", message=f"Stripe could not be read just now: {failure}", retry_after=10
         ) from failure
-    call = kept_call(action)
-    if not plans.shows(wish(action), read.value, plans.kept(call) if call else frozenset()):
+    if not plans.shows(wish(action), seen.situation, plans.kept(kept_calls(action))):
         return False
+    read = seen.read
     now = rt.now()
     with rt.transaction(workspace_id) as session:
         try:
@@ -160,12 +169,13 @@ def overtaken(session: Session, action: Action, read: Read[Subscription], now: d
     rows = select(Action).where(
         Action.connection_id == action.connection_id,
         Action.subscription == action.subscription,
-        Action.verb.in_(("cancel", "undo_cancel", "discount")),
+        Action.verb.in_(plans.DECISIONS),
         Action.state.in_(ledger.WAITING),
         Action.asked_at < action.asked_at,
     )
     for older in session.execute(rows).scalars().all():
-        if older.verb != "discount" and plans.shows(wish(older), read.value):
+        # Of an offer, the state alone does not say whose doing it is.
+        if older.verb in ("cancel", "undo_cancel", "resume") and plans.shows(wish(older), plans.Situation(subscription=read.value)):
             verified(session, older, before(older) or read.value, read, now)
         elif older.call is None:
             failed(session, older, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)

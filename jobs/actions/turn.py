@@ -14,7 +14,7 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription
-from jobs import plans, verdicts, work
+from jobs import plans, work
 from jobs.actions import settlement
 from jobs.actions.conversation import Conversation
 
@@ -49,7 +49,7 @@ class Turn:
             settlement.verified(session, self.action, before, read, self.rt.now())
         raise Ended(work.Done())
 
-    def settle(self, refusal: verdicts.Refused, read: Read[Subscription] | None = None) -> NoReturn:
+    def settle(self, refusal: plans.Refused, read: Read[Subscription] | None = None) -> NoReturn:
         """Not by a direct call: for a person to see to, or failed for good."""
         if not refusal.is_final:
             self.manual(refusal.code, refusal.message, read)

@@ -85,19 +85,14 @@ def test_a_trial_is_promised_and_given_an_end_without_a_charge(page: Page, untou
     expect(page.get_by_text("Your trial ends without a charge.")).to_be_visible()
 
 
-def test_a_scheduled_subscription_is_left_to_the_team_and_the_customer_told_so(page: Page, untouched_house: House) -> None:
+def test_a_subscription_under_a_schedule_ends_with_its_period(page: Page, untouched_house: House) -> None:
     house = untouched_house
     row = arrive(page, house, "scheduled")
     press(page, "Cancel now")
     press(page, CONFIRM)
-    expect(page.get_by_role("heading", name="We have received your request")).to_be_visible(timeout=SETTLED)
-    expect(page.get_by_text("has been told and will see to it").first).to_be_visible()
-    assert not state(house, row)
-    assert house.effects(row["subscription"]) == []
-    owner = page.context.new_page()
-    house.sign_in(owner)
-    owner.goto(house.admin("queue"))
-    expect(owner.get_by_text(row["subscription"]).first).to_be_visible()
+    expect(page.get_by_role("heading", name="Your subscription is canceled")).to_be_visible(timeout=SETTLED)
+    assert state(house, row)
+    assert house.stripe("GET", f"subscriptions/{row['subscription']}")["schedule"] is None
 
 
 def test_a_past_due_customer_gives_a_new_card_and_the_subscription_follows(page: Page, untouched_house: House) -> None:

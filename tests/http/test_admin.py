@@ -36,11 +36,13 @@ def analyst(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
     return dashboard.member(app, rt, stage, "analyst")
 
 
-def cancels(app: Flask, rt: Runtime, stage: make.Stage, shape: str = "monthly", comment: str = "") -> None:
-    """A customer goes through with it, and the workers have done what they can."""
+def cancels(app: Flask, rt: Runtime, stage: make.Stage, shape: str = "monthly", comment: str = "", gone: LocalStripe | None = None) -> None:
+    """A customer goes through with it, and the workers have done what they can: nothing, where `gone` has lost the subscription."""
     browser = customers.handed_over(app, stage, shape).look()
     browser.press("answer", reason="unused", comment=comment)
     browser.press("confirm")
+    if gone is not None:
+        del gone.world(stage.account, False).tables["subscription"][stage.shapes[shape][1]]
     customers.drain(rt)
 
 
@@ -165,10 +167,10 @@ def test_how_it_opens_is_kept_and_only_of_two_kinds(owner: Member) -> None:
 # Analytics, sessions, timeline
 
 
-def test_each_session_is_a_row_and_counted_once(app: Flask, rt: Runtime, stage: make.Stage, analyst: Member) -> None:
+def test_each_session_is_a_row_and_counted_once(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, analyst: Member) -> None:
     cancels(app, rt, stage, "monthly", comment="Moving house")
     customers.handed_over(app, stage, "yearly").look().press("keep")
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     customers.handed_over(app, stage, "paused")
     page = said(analyst.get("/flows/analytics"))
     assert "Cases 3 Customers who opened the flow Canceled 1" in page
@@ -276,10 +278,10 @@ def test_a_timeline_calls_each_step_by_its_name_and_names_the_key_even_where_no_
     assert key.format(stage.workspace_id, action.id) in told
 
 
-def test_names_and_words_of_customers_stay_text(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
+def test_names_and_words_of_customers_stay_text(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(update(Customer).where(Customer.id == stage.shapes["scheduled"][0]).values(name=NASTY))
-    cancels(app, rt, stage, "scheduled", comment=NASTY)
+    cancels(app, rt, stage, "scheduled", comment=NASTY, gone=local)
     for path in ("", "/sessions", "/flows/analytics", "/queue", f"/sessions/{only_session(rt, stage).id}", "/flows/embed"):
         page = owner.get(path)
         assert "<img src=x" not in page, path
@@ -297,9 +299,11 @@ def test_an_odd_page_number_is_some_page(analyst: Member, path: str) -> None:
     analyst.get(path)
 
 
-def test_a_list_asks_no_more_of_the_database_when_it_is_longer(app: Flask, rt: Runtime, stage: make.Stage, analyst: Member) -> None:
+def test_a_list_asks_no_more_of_the_database_when_it_is_longer(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, analyst: Member
+) -> None:
     pages = ("/flows/analytics", "/sessions", "/queue", "")
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     counts = []
     for shapes in ((), ("monthly", "yearly", "trialing", "past_due", "multi_item")):
         for shape in shapes:
@@ -311,8 +315,10 @@ def test_a_list_asks_no_more_of_the_database_when_it_is_longer(app: Flask, rt: R
     assert counts[0] == counts[1]
 
 
-def test_every_link_leads_somewhere_and_every_form_is_taken(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
-    cancels(app, rt, stage, "scheduled")
+def test_every_link_leads_somewhere_and_every_form_is_taken(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member
+) -> None:
+    cancels(app, rt, stage, "scheduled", gone=local)
     customers.handed_over(app, stage, "monthly").look()
     ways, seen = app.url_map.bind("127.0.0.1:8000"), set()
     waiting_to_be_seen = [""]
@@ -342,21 +348,21 @@ def waiting(rt: Runtime, stage: make.Stage) -> Action:
 
 
 def test_what_needs_a_person_is_counted_and_listed_with_its_reason(
-    app: Flask, rt: Runtime, stage: make.Stage, owner: Member, analyst: Member
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member, analyst: Member
 ) -> None:
     assert "Nothing waits for you" in said(owner.get("/queue"))
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     assert "Manual queue 1 waiting" in said(owner.get())
     page = owner.get("/queue")
     assert "Cancel at period end for Lena Vogel" in said(page)
-    assert "manages this subscription" in said(page)
+    assert "has no subscription" in said(page)
     assert f"https://dashboard.stripe.com/test/subscriptions/{stage.shapes['scheduled'][1]}" in page
     assert "Mark done" in said(page)
     assert ">Mark done" not in analyst.get("/queue")
 
 
 def test_done_is_believed_only_when_stripe_shows_it(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member) -> None:
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     action = waiting(rt, stage)
     owner.post(f"/queue/{action.id}/done")
     assert "Stripe does not show this change yet" in said(owner.get("/queue"))
@@ -367,8 +373,10 @@ def test_done_is_believed_only_when_stripe_shows_it(app: Flask, rt: Runtime, loc
     assert waiting(rt, stage).state == "verified"
 
 
-def test_retry_tries_again_and_a_second_click_says_so(app: Flask, rt: Runtime, stage: make.Stage, owner: Member) -> None:
-    cancels(app, rt, stage, "scheduled")
+def test_retry_tries_again_and_a_second_click_says_so(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member
+) -> None:
+    cancels(app, rt, stage, "scheduled", gone=local)
     action = waiting(rt, stage)
     owner.post(f"/queue/{action.id}/retry")
     assert waiting(rt, stage).state == "queued"
@@ -379,9 +387,9 @@ def test_retry_tries_again_and_a_second_click_says_so(app: Flask, rt: Runtime, s
 
 
 def test_what_stripe_will_never_show_can_be_closed_and_stays_closed(
-    app: Flask, rt: Runtime, stage: make.Stage, owner: Member, analyst: Member
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member, analyst: Member
 ) -> None:
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     action = waiting(rt, stage)
     page = owner.get("/queue")
     assert "Close this request?" in said(page)
@@ -402,7 +410,7 @@ def test_what_stripe_will_never_show_can_be_closed_and_stays_closed(
 
 
 def test_ids_of_another_workspace_are_not_found(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, owner: Member) -> None:
-    cancels(app, rt, stage, "scheduled")
+    cancels(app, rt, stage, "scheduled", gone=local)
     session_id, action_id = only_session(rt, stage).id, waiting(rt, stage).id
     flow_id = owner.get("/flows").split("/flows/flo_")[1].split('"')[0]
     other = dashboard.member(app, rt, make.workspace(rt, local))
@@ -417,11 +425,11 @@ def test_ids_of_another_workspace_are_not_found(app: Flask, rt: Runtime, local: 
 
 
 def _cancel_in_stripe(local: LocalStripe, stage: make.Stage) -> None:
-    """The business's own people end the schedule and cancel, in Stripe's dashboard."""
+    """The subscription is there again, and the business's own people have canceled it in Stripe's dashboard."""
     world = local.world(stage.account, False)
-    raw = world.tables["subscription"][stage.shapes["scheduled"][1]]
-    raw["schedule"] = None
-    raw["cancel_at_period_end"] = True
+    raw = {**world.tables["subscription"][stage.shapes["monthly"][1]], "id": stage.shapes["scheduled"][1]}
+    raw |= {"customer": stage.shapes["scheduled"][0], "cancel_at_period_end": True}
+    world.tables["subscription"][raw["id"]] = raw
 
 
 def test_a_visit_that_was_left_long_ago_is_no_decision(app: Flask, rt: Runtime, stage: make.Stage, analyst: Member) -> None:

@@ -455,19 +455,14 @@ def test_each_shape_can_be_canceled_and_undone(
     assert effects(local, stage.shapes[shape][1]) == ["cancel_at_period_end", "undo_cancel"]
 
 
-def test_a_scheduled_subscription_becomes_a_request_and_is_called_one(
-    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
-) -> None:
+def test_a_subscription_under_a_schedule_is_canceled_like_any_other(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "scheduled").look().press("skip")
-    assert "Your request goes to the team" in browser.page
-    assert "Ends on" not in browser.page
+    assert "Ends on" in browser.page
     browser.press("confirm")
     customers.drain(rt)
-    browser.look()
-    assert "We have received your request" in browser.page
-    assert "They have been told" in browser.page
-    assert [action.state for action in rows(rt, stage, Action)] == ["manual"]
-    assert effects(local, stage.shapes["scheduled"][1]) == []
+    assert "Your subscription is canceled" in browser.look().page
+    assert [action.state for action in rows(rt, stage, Action)] == ["verified"]
+    assert "cancel_at_period_end" in effects(local, stage.shapes["scheduled"][1])
 
 
 def test_a_canceling_subscription_offers_its_undo(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:

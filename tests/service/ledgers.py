@@ -37,6 +37,9 @@ from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import LocalClient
 from sandbox.stripe.wire import Request
 
+# A cancel that comes too late: the subscription renewed after the customer chose, and a person has to decide.
+TOO_LATE = {"when": "period_end", "renews_at": "2020-01-01T00:00:00+00:00"}
+
 
 class Watched(LocalClient):
     """The way to the local Stripe, with a look at each request before it is answered and after."""
@@ -222,7 +225,9 @@ class Stage:
         return [row["kind"] for row in self.local.effects if row["subscription"] == subscription and row["source"] == "api"]
 
     def writes(self) -> list[dict[str, Any]]:
-        return [row for row in self.local.requests if row["method"] == "POST" and row["path"].startswith("/v1/subscriptions/")]
+        """What was sent that changes a subscription, by itself or through its schedule."""
+        folders = ("/v1/subscriptions/", "/v1/subscription_schedules/")
+        return [row for row in self.local.requests if row["method"] == "POST" and row["path"].startswith(folders)]
 
     # What became of it.
 

@@ -12,12 +12,13 @@ from connect_app import config
 from connect_app.models import Action, AuditEntry, Connection
 from connect_app.stripe_gateway.calls import Call
 from jobs import actions, queues, work
+from sandbox.stripe.idempotency import Keys
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.sdk import CallerKilled
 from tests import make
 from tests.conftest import Servers
 from tests.service import ledgers
-from tests.service.ledgers import Stage
+from tests.service.ledgers import TOO_LATE, Stage
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_the_key_and_the_call_are_committed_before_the_first_write(stage: Stage)
         if method == "post":
             kept = stage.now(action)
             assert kept.call is not None
-            seen.append((kept.state, kept.call["key"], kept.call["request"]["params"]["discounts"]))
+            seen.append((kept.state, kept.call["key"], kept.call["requests"][0]["params"]["discounts"]))
 
     stage.client.before.append(look)
     stage.run(action)
@@ -165,16 +166,44 @@ def test_a_subscription_that_is_already_canceled_counts_as_done(stage: Stage) ->
 # What a direct call cannot serve.
 
 
-def test_a_schedule_leaves_the_cancel_to_a_person_and_nothing_is_written(stage: Stage) -> None:
-    action = stage.ask("scheduled", "cancel")
+def test_a_schedule_that_changes_the_plan_first_leaves_it_to_a_person_and_nothing_is_written(stage: Stage) -> None:
+    action = stage.ask("scheduled", "plan_change", {"price": "price_basic_monthly", "when": "now", "proration": "none"})
     done = stage.run(action)
-    assert (done.state, done.code) == ("manual", "managed_by_schedule")
+    assert (done.state, done.code) == ("manual", "schedule_has_phases")
     assert done.message is not None
     assert "sub_sched_" in done.message
     assert done.due_on is not None
     assert stage.writes() == []
     assert stage.outcome(action) is None
     assert stage.facts(action) == ["action.queued", "action.manual"]
+
+
+def test_a_cancel_lets_go_of_the_schedule_first_and_says_what_that_gives_up(stage: Stage) -> None:
+    action = stage.ask("scheduled", "cancel")
+    done = stage.run(action)
+    assert done.state == "verified"
+    assert [write["path"].split("/")[-1] for write in stage.writes()] == ["release", action.subscription]
+    assert done.call is not None
+    assert "are given up" in done.call["loses"]
+    found = stage.stripe_says(action.subscription)
+    assert (found["schedule"], found["cancel_at_period_end"]) == (None, True)
+
+
+def test_a_cancel_whose_schedule_is_gone_already_is_taken_up_where_it_stopped(stage: Stage) -> None:
+    action = stage.ask("scheduled", "cancel")
+
+    def strike(method: str, url: str) -> None:
+        if method == "post" and url.endswith("/release"):
+            stage.client.after.clear()
+            raise KeyboardInterrupt
+
+    stage.client.after.append(strike)
+    with pytest.raises(KeyboardInterrupt):
+        stage.work(action.id)
+    assert stage.stripe_says(action.subscription)["schedule"] is None
+    stage.end_leases()
+    assert stage.run(action).state == "verified"
+    assert stage.stripe_says(action.subscription)["cancel_at_period_end"] is True
 
 
 def test_a_discount_never_revives_a_subscription_that_has_ended(stage: Stage) -> None:
@@ -291,7 +320,7 @@ def test_access_lost_on_the_way_ends_the_connection_and_reconnecting_tries_again
 
 
 def test_reconnecting_leaves_alone_what_waits_for_another_reason(stage: Stage) -> None:
-    scheduled = stage.ask("scheduled", "cancel")
+    scheduled = stage.ask("scheduled", "cancel", TOO_LATE)
     stage.run(scheduled)
     plain = stage.ask("monthly", "cancel", state="requested", code="plain")
     stage.reconnect()
@@ -372,7 +401,7 @@ def test_a_key_older_than_23_hours_is_not_trusted(stage: Stage, was_applied: boo
     stage.calm()
     stage.later(hours=25)
     # Stripe has forgotten the key by then.
-    stage.local.idempotency = type(stage.local.idempotency)()
+    stage.local.idempotency = Keys(stage.local.clock.now)
     assert stage.run(action).state == "verified"
     assert stage.effects(subscription(stage)) == ["discount"]
     assert stage.now(action).generation == (1 if was_applied else 2)
@@ -498,7 +527,7 @@ def test_a_mistake_of_our_own_is_told_to_a_person_and_not_blamed_on_stripe(stage
 
 
 def test_mark_done_believes_stripe_only(stage: Stage) -> None:
-    action = stage.ask("scheduled", "cancel")
+    action = stage.ask("scheduled", "cancel", TOO_LATE)
     stage.run(action)
     assert actions.mark_done(stage.rt, stage.workspace_id, action.id, "usr_1") is False
     assert stage.now(action).state == "manual"
@@ -527,7 +556,7 @@ def test_a_later_decision_takes_the_place_of_one_that_waits_for_a_person(stage: 
 
 
 def test_a_later_decision_that_needs_a_person_too_is_the_only_one_in_the_queue(stage: Stage) -> None:
-    older = stage.ask("scheduled", "cancel")
+    older = stage.ask("scheduled", "cancel", TOO_LATE)
     assert stage.run(older).state == "manual"
     stage.later(minutes=1)
     newer = stage.ask("scheduled", "discount", {"offer_id": "off_1", "coupon": "GONE", "headline": "Less"})
@@ -539,7 +568,7 @@ def test_a_later_decision_that_needs_a_person_too_is_the_only_one_in_the_queue(s
 
 
 def test_a_decision_about_somebody_elses_subscription_takes_no_ones_place(stage: Stage) -> None:
-    older = stage.ask("scheduled", "cancel")
+    older = stage.ask("scheduled", "cancel", TOO_LATE)
     stage.run(older)
     stage.later(minutes=1)
     newer = stage.ask("scheduled", "cancel", customer=stage.shapes["yearly"][0])
@@ -565,7 +594,7 @@ def test_a_request_that_stripe_will_never_show_can_be_closed_by_the_team(stage: 
 
 
 def test_what_is_under_way_or_another_tenants_cannot_be_closed(stage: Stage) -> None:
-    action = stage.ask("scheduled", "cancel")
+    action = stage.ask("scheduled", "cancel", TOO_LATE)
     with stage.rt.transaction(stage.workspace_id) as session:
         assert actions.close(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1") is False
     stage.run(action)

@@ -19,7 +19,7 @@ from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
 from tests.service import ledgers
-from tests.service.ledgers import Stage
+from tests.service.ledgers import TOO_LATE, Stage
 
 
 @dataclass
@@ -240,7 +240,7 @@ def test_the_letter_about_an_offer_says_what_is_in_place_and_when_the_next_charg
 
 
 def test_what_a_person_must_do_is_never_called_done(stage: Stage) -> None:
-    action = stage.ask("scheduled", "cancel")
+    action = stage.ask("scheduled", "cancel", TOO_LATE)
     stage.run(action)
     [letter] = stage.letters()
     assert letter.topic == f"action/{action.id}/received"

@@ -208,12 +208,12 @@ def test_what_waits_for_a_person_and_what_was_closed_are_told(stage: Stage, sink
     action = stage.ask("monthly", state="requested", code="not_connected")
     with stage.rt.transaction(stage.workspace_id) as session:
         assert actions.close(session, stage.workspace_id, action.id, stage.rt.now(), "usr_1")
-    stage.run(stage.ask("scheduled"))
+    stage.run(stage.ask("scheduled", "plan_change", {"price": "price_basic_monthly", "when": "now", "proration": "none"}))
     deliver(stage, minted)
     assert [(one["type"], one["data"]["code"]) for one in (heard.message for heard in sink.heard)] == [
         ("action.requested", "not_connected"),
         ("action.failed", "closed_by_team"),
-        ("action.manual", "managed_by_schedule"),
+        ("action.manual", "schedule_has_phases"),
     ]
 
 

@@ -135,7 +135,7 @@ def test_a_write_is_sent_under_its_key(stripe: Stripe, account: gateway.AccountG
     assert (asked.method, asked.path, asked.headers["idempotency-key"]) == ("POST", "/v1/subscriptions/sub_1", "hf:ws_1:act_1:0")
     assert asked.headers["stripe-account"] == "acct_1"
     assert urllib.parse.parse_qs(asked.body) == {"cancel_at_period_end": ["true"], "metadata[a]": ["1"], "metadata[b]": ["2"]}
-    assert written.value.is_scheduled_to_cancel
+    assert written.value == "sub_1"
 
 
 def test_a_call_is_sent_byte_for_byte_the_same_whatever_order_the_database_keeps(stripe: Stripe, account: gateway.AccountGateway) -> None:

@@ -9,7 +9,6 @@ from connect_app.stripe_gateway import calls, objects
 from connect_app.stripe_gateway.calls import Call
 from tests.unit import test_objects
 
-EXPAND = {"expand": ["discounts.source.coupon", "items.data.price.product"]}
 MARK = {"metadata": {"holdfast_action": "act_1"}}
 
 
@@ -25,7 +24,7 @@ def test_a_discount_is_added_and_every_discount_that_is_there_is_sent_again() ->
     there = ["di_1", {"id": "di_2", "object": "discount", "source": {"type": "coupon", "coupon": "SAVE20"}}]
     call = discount(subscription(discounts=there))
     assert (call.method, call.target) == ("subscriptions.update", "sub_1")
-    assert call.params == {"discounts": [{"discount": "di_1"}, {"discount": "di_2"}, {"coupon": "SAVE20"}], **MARK, **EXPAND}
+    assert call.params == {"discounts": [{"discount": "di_1"}, {"discount": "di_2"}, {"coupon": "SAVE20"}], **MARK}
 
 
 def test_a_discount_that_could_not_be_kept_is_not_lost_silently() -> None:
@@ -44,10 +43,10 @@ def test_a_discount_that_could_not_be_kept_is_not_lost_silently() -> None:
 )
 def test_accepting_a_discount_takes_back_the_cancellation_in_the_same_call(changes: Any, clearing: Any) -> None:
     canceling = subscription(**changes)
-    assert discount(canceling).params == {"discounts": [{"coupon": "SAVE20"}], **clearing, **MARK, **EXPAND}
-    assert discount(canceling, clear_cancellation=False).params == {"discounts": [{"coupon": "SAVE20"}], **MARK, **EXPAND}
+    assert discount(canceling).params == {"discounts": [{"coupon": "SAVE20"}], **clearing, **MARK}
+    assert discount(canceling, clear_cancellation=False).params == {"discounts": [{"coupon": "SAVE20"}], **MARK}
     if clearing:
-        assert calls.undo_cancel(canceling, action_id="act_1").params == {**clearing, **MARK, **EXPAND}
+        assert calls.undo_cancel(canceling, action_id="act_1").params == {**clearing, **MARK}
 
 
 @pytest.mark.parametrize("changes", [{}, {"status": "canceled", "cancel_at_period_end": True}])
@@ -68,7 +67,7 @@ def test_an_undo_without_a_scheduled_cancellation_is_not_planned(changes: Any) -
 )
 def test_a_cancel_carries_what_the_customer_said_as_far_as_stripe_can_hold_it(feedback: Any, comment: Any, details: Any) -> None:
     call = calls.cancel_at_period_end(subscription(), feedback=feedback, comment=comment, action_id="act_1")
-    assert call.params == {"cancel_at_period_end": True, **details, **MARK, **EXPAND}
+    assert call.params == {"cancel_at_period_end": True, **details, **MARK}
     json.dumps(call.to_json()).encode()
 
 
@@ -79,7 +78,7 @@ def test_a_feedback_that_stripe_does_not_know_is_refused_before_it_is_frozen() -
 
 def test_the_payment_method_of_one_subscription_can_follow_the_new_card() -> None:
     call = calls.set_default_payment_method(subscription(), payment_method="pm_2", action_id="act_1")
-    assert call.params == {"default_payment_method": "pm_2", **MARK, **EXPAND}
+    assert call.params == {"default_payment_method": "pm_2", **MARK}
 
 
 def test_a_call_survives_its_stay_in_the_database() -> None:

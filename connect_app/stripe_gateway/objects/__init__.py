@@ -17,6 +17,7 @@ from connect_app.stripe_gateway.objects.customers import Customer, PaymentMethod
 from connect_app.stripe_gateway.objects.discounts import Discount, read_discount
 from connect_app.stripe_gateway.objects.events import Event, read_event
 from connect_app.stripe_gateway.objects.invoices import Invoice, read_invoice
+from connect_app.stripe_gateway.objects.schedules import Phase, Schedule, read_schedule
 from connect_app.stripe_gateway.objects.shape import Malformed, Shape
 from connect_app.stripe_gateway.objects.subscriptions import (
     Cancellation,
@@ -41,9 +42,11 @@ __all__ = [
     "Package",
     "Pause",
     "PaymentMethod",
+    "Phase",
     "PortalConfiguration",
     "Price",
     "Product",
+    "Schedule",
     "Shape",
     "Status",
     "Subscription",
@@ -61,6 +64,7 @@ __all__ = [
     "read_price",
     "read_product",
     "read_refunded_charge",
+    "read_schedule",
     "read_subscription",
     "read_webhook_endpoint",
 ]

@@ -12,7 +12,10 @@ _STATUSES = frozenset(("draft", "open", "paid", "uncollectible", "void"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """An invoice; `subscription` is None for one that was made by hand. `total` may be negative: a credit."""
+    """An invoice; `subscription` is None for one that was made by hand. `total` may be negative: a credit.
+
+    `auto_advance` says that Stripe goes on collecting it.
+    """
 
     id: str
     customer: str | None
@@ -27,6 +30,7 @@ class Invoice:
     period_end: datetime
     billing_reason: str | None
     hosted_invoice_url: str | None
+    auto_advance: bool
     raw: Mapping[str, object] = field(repr=False, compare=False)
 
 
@@ -49,6 +53,7 @@ def read_invoice(raw: Mapping[str, object]) -> Invoice:
         period_end=shape.instant("period_end"),
         billing_reason=shape.maybe_text("billing_reason"),
         hosted_invoice_url=shape.maybe_text("hosted_invoice_url"),
+        auto_advance=shape.flag("auto_advance", default=False),
         raw=shape.raw,
     )
 

@@ -1,8 +1,16 @@
-"""What a look at a subscription can say to a wish about it, besides a call to make: it is so already, or it cannot be done this way."""
+"""What a look at a subscription can say to a wish about it: calls to make, that it is so already, or that it cannot be done this way."""
 
 from dataclasses import dataclass
 
 from connect_app.stripe_gateway.calls import Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The calls that fulfil the wish, in their order. `loses` says what is given up with it, for the team; '' where nothing is."""
+
+    calls: tuple[Call, ...]
+    loses: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,18 +27,12 @@ class Refused:
     is_final: bool = False
 
 
-Verdict = Call | AlreadyDone | Refused
+Verdict = Plan | AlreadyDone | Refused
 
 
-def managed_by_schedule(schedule: str) -> Refused:
-    """Stripe refuses every change of cancellation while a schedule is attached."""
-    return Refused(
-        code="managed_by_schedule",
-        message=(
-            f"The subscription schedule {schedule} manages this subscription, and Stripe refuses to change its cancellation directly."
-            " Change or release the schedule in Stripe's dashboard, then press Retry, or do it there and press Mark done."
-        ),
-    )
+def one(call: Call) -> Plan:
+    """The plan of a single call."""
+    return Plan(calls=(call,))
 
 
 def ended(what: str) -> Refused:

@@ -1,0 +1,24 @@
+"""Plans: what a wish about one subscription comes to on the shape Stripe shows, and what Stripe must show to prove it fulfilled. Pure."""
+
+from jobs.plans.table import DECISIONS, VERBS, foreign, is_marked, kept, needs, plan, proves, shows
+from jobs.plans.verdicts import AlreadyDone, Plan, Refused, Verdict
+from jobs.plans.wish import Needs, Situation, Wish
+
+__all__ = [
+    "DECISIONS",
+    "VERBS",
+    "AlreadyDone",
+    "Needs",
+    "Plan",
+    "Refused",
+    "Situation",
+    "Verdict",
+    "Wish",
+    "foreign",
+    "is_marked",
+    "kept",
+    "needs",
+    "plan",
+    "proves",
+    "shows",
+]

@@ -1,0 +1,110 @@
+"""The table of verbs: what each needs to know, comes to on a shape, and must show to be proven. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from connect_app.modes import Mode
+from connect_app.stripe_gateway.calls import MARKER, Call
+from connect_app.stripe_gateway.objects import Subscription
+from jobs.plans import cancels, cards, discounts, pauses, plan_changes, trials
+from jobs.plans.verdicts import Refused, Verdict
+from jobs.plans.wish import Needs, Situation, Wish
+
+VERBS = ("discount", "pause", "extension", "trial_extension", "plan_change", "cancel", "undo_cancel", "resume", "payment_method")
+# What a customer decides about a subscription: of two of these, the later one counts.
+DECISIONS = tuple(verb for verb in VERBS if verb != "payment_method")
+
+
+def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> Needs:
+    """What to read besides the subscription before the wish can be planned, or only proven."""
+    if subscription.is_ended or wish.verb in ("payment_method", "resume"):
+        return Needs()
+    if to_prove:
+        return Needs(schedule=subscription.schedule if wish.verb in ("discount", "plan_change") else None)
+    return Needs(
+        coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,
+        price=wish.text("price") if wish.verb == "plan_change" else None,
+        schedule=subscription.schedule,
+        open_invoices=wish.verb == "cancel" and (wish.text("open_invoices") == "void" or cancels.is_now(wish, subscription)),
+    )
+
+
+def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
+    """The calls that fulfil the wish, or why there are none."""
+    if refusal := foreign(wish, situation.subscription):
+        return refusal
+    match wish.verb:
+        case "discount":
+            return discounts.plan(wish, situation, now)
+        case "pause" | "extension":
+            return pauses.plan(wish, situation, now)
+        case "resume":
+            return pauses.plan_resume(wish, situation)
+        case "trial_extension":
+            return trials.plan(wish, situation, now)
+        case "plan_change":
+            return plan_changes.plan(wish, situation)
+        case "cancel":
+            return cancels.plan(wish, situation)
+        case "undo_cancel":
+            return cancels.plan_undo(wish, situation)
+        case "payment_method":
+            return cards.plan(wish, situation)
+    raise ValueError(f"no such verb: {wish.verb!r}")
+
+
+def foreign(wish: Wish, subscription: Subscription) -> Refused | None:
+    """Why this subscription is none that the wish may touch: it is another customer's, or of the other mode."""
+    if subscription.customer != wish.customer:
+        return Refused(
+            code="wrong_customer",
+            message=f"The subscription belongs to {subscription.customer}, not to {wish.customer}. Nothing was changed.",
+            is_final=True,
+        )
+    if subscription.livemode != Mode(wish.mode).livemode:
+        return Refused(code="wrong_mode", message="The subscription is of the other mode. Nothing was changed.", is_final=True)
+    return None
+
+
+def shows(wish: Wish, situation: Situation, kept: frozenset[str] = frozenset()) -> bool:
+    """Whether Stripe shows the wanted state, whoever brought it about; `kept` are ids of discounts that had to stay."""
+    subscription = situation.subscription
+    if foreign(wish, subscription):
+        return False
+    match wish.verb:
+        case "discount":
+            return discounts.shows(wish, situation, kept)
+        case "pause" | "extension":
+            return pauses.shows(wish, subscription)
+        case "resume":
+            return pauses.shows_resumed(subscription)
+        case "trial_extension":
+            return trials.shows(wish, subscription)
+        case "plan_change":
+            return plan_changes.shows(wish, situation)
+        case "cancel":
+            return cancels.shows(wish, subscription)
+        case "undo_cancel":
+            return cancels.shows_undo(subscription)
+        case "payment_method":
+            return cards.shows(wish, subscription)
+    raise ValueError(f"no such verb: {wish.verb!r}")
+
+
+def is_marked(wish: Wish, situation: Situation) -> bool:
+    """Whether the last change of ours to this subscription, or to the schedule that leads it, was this action's."""
+    marked = (situation.subscription.metadata, situation.schedule.metadata if situation.schedule else {})
+    return any(metadata.get(MARKER) == wish.action_id for metadata in marked)
+
+
+def proves(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
+    """Whether Stripe shows that the calls were applied: the wanted state, and for a discount, which may be anybody's, our mark too."""
+    is_ours = wish.verb != "discount" or is_marked(wish, situation)
+    return is_ours and shows(wish, situation, kept(sent))
+
+
+def kept(sent: Sequence[Call]) -> frozenset[str]:
+    """The ids of the discounts that a subscription's update sends along so that they stay."""
+    listed = [call.params.get("discounts") for call in sent if call.method == "subscriptions.update"]
+    entries = [entry for discounts in listed if isinstance(discounts, list | tuple) for entry in discounts]
+    return frozenset(str(entry["discount"]) for entry in entries if isinstance(entry, Mapping) and "discount" in entry)
