@@ -42,9 +42,10 @@ def test_a_field_is_set_up_and_taken_away_with_the_keyboard_alone(owner: Page, h
     fill(owner, "Search", "recurring revenue")
     tab_to(owner, "Search")
     enter(owner)
-    # Nothing typed is lost while one looks.
-    tab_to(owner, "Use mrr")
+    # Nothing typed is lost while one looks, and what was found has the focus.
+    expect(owner.get_by_role("button", name="Use mrr", exact=True)).to_be_focused()
     enter(owner)
+    expect(owner.get_by_label("Source", exact=True)).to_be_focused()
     expect(owner.get_by_label("Name", exact=True)).to_have_value("Monthly Worth")
     expect(owner.get_by_label("Source", exact=True)).to_have_value("mrr")
     expect(owner.get_by_label("Data type")).to_have_value("money")
@@ -60,6 +61,7 @@ def test_a_field_is_set_up_and_taken_away_with_the_keyboard_alone(owner: Page, h
     tab_to(owner, "Preview")
     enter(owner)
     expect(owner.locator("#preview")).to_contain_text("As of")
+    expect(owner.get_by_role("group", name="What it comes to")).to_be_focused()
     tab_to(owner, "Save")
     enter(owner)
     expect(owner.get_by_text("Copy can now say {{ monthly_worth }}.")).to_be_visible()

@@ -114,6 +114,12 @@ def _warn_of(at: desk.Desk, source: str) -> None:
         flash(f"Nothing that we have seen so far has {source}: until something does, the fallback is read.", "attention")
 
 
+def _focus(form: forms.MappingForm) -> str:
+    """What the button that was pressed brought: search, preview or pick. What is wrong comes first, unless one only looked around."""
+    done = "pick" if form.picked() else request.form.get("do", "")
+    return "" if form.errors and done not in ("search", "pick") else done
+
+
 def _editor(form: forms.MappingForm, row: FieldMapping | None) -> str:
     """The form beside what may be picked and what it comes to. After a button the focus goes to what it brought."""
     rt, at = runtime.current(), desk.here()
@@ -125,7 +131,7 @@ def _editor(form: forms.MappingForm, row: FieldMapping | None) -> str:
         "settings",
         form=form,
         row=row,
-        focus="" if form.errors else "pick" if request.form.get("pick") else request.form.get("do", ""),
+        focus=_focus(form),
         is_seen=not form.source.data or mappings.is_seen(form.source.data, sources),
         sources=sources,
         choices=mappings.choices(sources, search),
