@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connect_app import connections
+from connect_app import connections, db
 from connect_app.models import Connection, WebhookEvent
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
@@ -26,8 +26,11 @@ log = structlog.get_logger()
 ON_ITS_WAY = timedelta(minutes=15)
 # What is younger than this is looked at and then looked at again: it may be on its way, or not in Stripe's list yet.
 OVERLAP = ON_ITS_WAY + timedelta(minutes=5)
-# Gone through at a time, oldest first, so that a long silence is caught up with piece by piece; a quarter of it where that was too much.
+# Gone through at a time, oldest first, so that a long silence is caught up with piece by piece; a quarter of it where that was too much,
+# down to a minute and a half.
 SLICE = timedelta(hours=6)
+# Where even what is too young to be settled is too much for a turn: so much of it is then old enough.
+_LATER = timedelta(minutes=5)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +44,11 @@ class _Tally:
 
 
 class _TooLong(Exception):
-    """The turn's time is over in the middle of a stretch."""
+    """The turn's time is over in the middle of a stretch; `is_young` where that is as short as it can be, and open at its end."""
+
+    def __init__(self, *, is_young: bool) -> None:
+        super().__init__("too many events for one turn")
+        self.is_young = is_young
 
 
 def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
@@ -60,9 +67,12 @@ def reconcile(rt: Runtime, claim: work.Claim) -> work.End:
     try:
         while _slice(rt, claim, connection, until):
             gone_through += 1
-    except _TooLong:
+    except _TooLong as cut:
+        if cut.is_young:
+            # Repeated at once, it would be as long again. What was looked at of it is asked for, and the rest is older soon.
+            return work.Again(problem=str(cut), after=_LATER)
         if not gone_through:
-            return work.Again(problem="too many events for one turn", after=timedelta(0))
+            return work.Again(problem=str(cut), after=timedelta(0))
         # Asking anew, rather than trying again: this was progress.
         with rt.transaction(claim.tenant) as session:
             claim.fence(session)
@@ -85,19 +95,23 @@ def _slice(rt: Runtime, claim: work.Claim, connection: Connection, until: float)
     if now is None or now.state != "connected" or now.reconciled_at is None:
         return False
     since, tally = now.reconciled_at, _Tally()
-    size = SLICE / 4 ** min(claim.attempts - 1, 8)
-    # The last stretch is open at its end.
-    end = since + size if rt.now() - since > size + OVERLAP else None
+    size, left = SLICE / 4 ** min(claim.attempts - 1, 4), rt.now() - now.reconciled_at
+    # The last stretch is open at its end. Where it was too much, what may be settled of it goes by itself.
+    end = since + size if left > size + OVERLAP else None
+    if end is None and claim.attempts > 1 and left > OVERLAP + timedelta(seconds=1):
+        end = rt.now() - OVERLAP
     for as_of, page in _pages(rt, connection, since, end):
         if time.monotonic() > until:
-            raise _TooLong
+            with rt.transaction(claim.tenant) as session:
+                _judge(rt, session, connection, tally, is_whole=False)
+                claim.fence(session)
+            raise _TooLong(is_young=end is None and left <= OVERLAP + _LATER)
         tally.until = tally.until or as_of
         _take(rt, claim, connection, page, as_of, tally)
     settled = end or (tally.until or since) - OVERLAP
     with rt.transaction(claim.tenant) as session:
         connections.reconciled(session, connection.id, until=max(since, settled))
-        if end is None:
-            _judge(rt, session, connection, tally)
+        _judge(rt, session, connection, tally, is_whole=end is None)
         claim.fence(session)
     log.info("reconciled", connection=connection.id, due=tally.due, missed=tally.missed, is_last=end is None)
     return end is not None
@@ -123,8 +137,8 @@ def _take(rt: Runtime, claim: work.Claim, connection: Connection, page: Sequence
     with rt.transaction(claim.tenant) as session:
         here = set(session.execute(select(WebhookEvent.id).where(WebhookEvent.id.in_([event.id for event in page]))).scalars())
         missing = [event for event in page if event.id not in here]
-        for kind, id in sorted({thing for event in missing if (thing := _about(event)) is not None}):
-            projections.refetch(session, connection.workspace_id, connection.id, kind, id, due_at=rt.now())
+        wanted = _older(session, connection, missing)
+        projections.refetch_all(session, connection.workspace_id, connection.id, dict.fromkeys(wanted, rt.now()))
         if any(_concerns_the_connection(event) for event in missing):
             queues.enqueue(session, "check_connection", connection.id, connection.workspace_id, due_at=rt.now())
         claim.fence(session)
@@ -141,25 +155,40 @@ def _meaning(event: objects.Event) -> events.Meaning:
         return events.Unknown()
 
 
-def _about(event: objects.Event) -> tuple[str, str] | None:
-    match _meaning(event):
-        case events.Snapshot(kind=kind, id=id) | events.Trigger(kind=kind, id=id):
-            return kind, id
-    return None
+def _older(session: Session, connection: Connection, missing: Sequence[objects.Event]) -> set[tuple[str, str]]:
+    """What these events are about, but for what the mirror holds from later: they are what a turn that is repeated asked for before."""
+    news: dict[str, dict[str, datetime]] = {}
+    wanted = set()
+    for event in missing:
+        match _meaning(event):
+            case events.Snapshot(kind=kind, id=id):
+                of_kind = news.setdefault(kind, {})
+                of_kind[id] = max(of_kind.get(id, event.created), event.created)
+            case events.Trigger(kind=kind, id=id):
+                wanted.add((kind, id))
+    for kind, newest in news.items():
+        model = projections.TABLES[kind].model
+        held = select(model.id, model.as_of).where(model.connection_id == connection.id, model.id == db.any_of(newest))
+        known = {row.id: row.as_of for row in session.execute(held)}
+        wanted |= {(kind, id) for id, created in newest.items() if id not in known or known[id] <= created}
+    return wanted
 
 
 def _concerns_the_connection(event: objects.Event) -> bool:
     return isinstance(_meaning(event), events.Deauthorized | events.PortalChanged)
 
 
-def _judge(rt: Runtime, session: Session, connection: Connection, tally: _Tally) -> None:
-    """Silent is where most of what should have come did not. A quiet account, of which there was no news, is not judged at all."""
+def _judge(rt: Runtime, session: Session, connection: Connection, tally: _Tally, *, is_whole: bool) -> None:
+    """Silent is where most of what should have come did not. A quiet account, of which there was no news, is not judged at all.
+
+    Any stretch can tell that it is silent, only the newest, looked through as a whole, that it is not.
+    """
     if not tally.due:
         return
     if tally.missed * 2 >= tally.due:
         since = tally.oldest.isoformat() if tally.oldest else None
         alerts.open(rt, session, connection, "silent", {"missed": tally.missed, "due": tally.due, "since": since})
-    else:
+    elif is_whole:
         alerts.close(rt, session, connection, "silent")
 
 

@@ -165,6 +165,53 @@ def test_a_long_silence_is_caught_up_with_piece_by_piece_however_short_the_turns
     assert [name_of(rt, stage, id) for id in newcomers] == ["Of day 1", "Of day 2", "Of day 3"]
 
 
+def test_what_is_old_enough_is_settled_and_judged_though_the_newest_is_too_much(
+    rt: Runtime, local: LocalStripe, stage: make.Stage, hand: Context
+) -> None:
+    calls = -(-len(REQUIRED_EVENTS) // 20)
+    with hours(0.5):
+        unheard = customers.create(hand, {"name": "Unheard"})["id"]
+    with hours(1):
+        with rt.transaction(stage.workspace_id) as session:
+            row = queues.enqueue(session, "reconcile", stage.connection_id, stage.workspace_id, due_at=rt.now())
+        local.faults.add({"kind": "500", "path": "/v1/events"})
+        assert isinstance(work.perform(rt, row), work.Again)
+    with hours(1.05):
+        local.faults.rules.clear()
+        local.faults.add({"kind": "slow", "path": "/v1/events", "times": calls, "seconds": 0.01})
+        local.faults.add({"kind": "500", "path": "/v1/events"})
+        assert isinstance(work.perform(rt, row), work.Again), "the newest has yet to be looked at"
+        settled = connection(rt, stage).reconciled_at
+        assert settled is not None
+        assert timedelta(minutes=19) < rt.now() - settled < timedelta(minutes=21)
+        assert standing(rt, stage)["silent"]["missed"] == 1
+        visitors.drain(rt)
+        assert name_of(rt, stage, unheard) == "Unheard"
+        # A turn that is too short even for the newest is not repeated at once.
+        local.faults.rules.clear()
+        none = dataclasses.replace(rt, settings=rt.settings.model_copy(update={"holdfast_lease_seconds": 0.0}))
+        with rt.transaction() as session:
+            session.execute(text("update work set due_at = :now, lease_until = null where id = :id"), {"now": rt.now(), "id": row})
+        end = work.perform(none, row)
+        assert isinstance(end, work.Again)
+        assert end.after is not None
+        assert end.after > timedelta(minutes=4)
+
+
+def test_what_was_read_after_its_news_is_not_read_again_however_often_the_news_are_gone_through(
+    rt: Runtime, local: LocalStripe, stage: make.Stage, hand: Context
+) -> None:
+    with hours(1):
+        newcomer = customers.create(hand, {"name": "Newcomer"})["id"]
+    with hours(1.1):
+        run(rt, stage, "reconcile")
+        assert name_of(rt, stage, newcomer) == "Newcomer"
+    with hours(1.15):
+        before = len(local.requests)
+        run(rt, stage, "reconcile")
+        assert {call["path"] for call in local.requests[before:]} == {"/v1/events"}
+
+
 def test_after_longer_than_stripe_keeps_events_everything_is_read_in_and_the_deleted_are_found(
     rt: Runtime, stage: make.Stage, hand: Context
 ) -> None:
