@@ -23,6 +23,8 @@ class Clock:
         self._local = local
         self._waiting: list[tuple[int, int, World, str]] = []
         self._order = itertools.count()
+        self._noted: set[tuple[int, int, str]] = set()
+        """What waits already, so that nothing waits twice for the same moment."""
         self.offset = 0
         self.moment: int | None = None
 
@@ -33,7 +35,8 @@ class Clock:
     def watch(self, world: World, subscription: Obj) -> None:
         """Remember when this subscription next has something due."""
         at = lifecycle.due_at(world, subscription)
-        if at is not None:
+        if at is not None and (note := (at, id(world), subscription["id"])) not in self._noted:
+            self._noted.add(note)
             heapq.heappush(self._waiting, (at, next(self._order), world, subscription["id"]))
 
     def advance(self, seconds: int) -> int:
@@ -49,15 +52,16 @@ class Clock:
         now = self.now()
         try:
             while self._waiting and self._waiting[0][0] <= now:
-                noted, _, world, id = heapq.heappop(self._waiting)
-                subscription = world.find("subscription", id)
+                noted, _, world, name = heapq.heappop(self._waiting)
+                self._noted.discard((noted, id(world), name))
+                subscription = world.find("subscription", name)
                 at = lifecycle.due_at(world, subscription) if subscription else None
                 if subscription is None or at is None:
                     continue
                 if at <= noted:
                     self.moment = at
                     lifecycle.settle(Context(local=self._local, world=world, source="clock"), subscription)
-                    subscription = world.get("subscription", id)
+                    subscription = world.get("subscription", name)
                 self.watch(world, subscription)
         finally:
             self.moment = None
