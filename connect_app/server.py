@@ -6,17 +6,22 @@ code as it is then; SIGTERM lets them finish what they have in hand.
 
 import argparse
 import contextlib
+import functools
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from granian._granian import ListenerSpec
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
+from granian.log import LogLevels, logger
 from granian.server.mp import MPServer, WorkerProcess
 
 APPLICATION = "connect_app.wsgi:application"
@@ -24,12 +29,43 @@ APPLICATION = "connect_app.wsgi:application"
 _GRACE = 20
 # Seconds in which a worker that lets nobody else in reads what those say whom it has let in.
 _LET_IN = 1.0
+# Seconds for a worker to load the application, in which it may wait half a minute for the database; and before a dead one is tried again.
+_LOADING = 60
+_AGAIN = 5
 # What a worker ends with that has said why it cannot run here.
 _REFUSED = 2
 
 
 class Worker(WorkerProcess):
-    """A worker that lets nobody else in before it ends to be replaced: what it has accepted and not yet read, it would drop."""
+    """A worker that says when it has loaded the application, and that lets nobody else in before it ends to be replaced: what it has
+    accepted and not yet read, it would drop."""
+
+    loaded: Connection
+
+    def begin(self, alive: Callable[[], bool]) -> bool:
+        """Start, and wait until it has loaded the application while we are `alive`; False, and ended, where it does not come to that."""
+        # Until it is one of the workers, its end is nobody's business.
+        self.interrupt_by_parent = True
+        self.start()  # type: ignore[no-untyped-call]
+        until = time.monotonic() + _LOADING
+        with contextlib.suppress(EOFError):  # it died
+            while alive() and time.monotonic() < until:
+                if self.loaded.poll(0.1):
+                    self.loaded.recv_bytes()
+                    self.interrupt_by_parent = False
+                    return bool(self.is_alive())  # type: ignore[no-untyped-call]
+        self.kill()  # type: ignore[no-untyped-call]
+        self.join(_GRACE)  # type: ignore[no-untyped-call]
+        return False
+
+    def end(self) -> None:
+        """Stop, with what it has in hand done, unless that takes too long."""
+        if self.is_alive():  # type: ignore[no-untyped-call]
+            self.terminate()
+            self.join(_GRACE)  # type: ignore[no-untyped-call]
+        if self.is_alive():  # type: ignore[no-untyped-call]
+            self.kill()  # type: ignore[no-untyped-call]
+            self.join()  # type: ignore[no-untyped-call]
 
     def terminate(self) -> None:
         self.interrupt_by_parent = True
@@ -49,23 +85,66 @@ class Server(MPServer):
         self._sso = socket.socket(fileno=self._sfd)
         self._sso.set_inheritable(True)
 
-    def _spawn_worker(self, *arguments: Any, **options: Any) -> WorkerProcess:
-        worker = super()._spawn_worker(*arguments, **options)
-        worker.__class__ = Worker
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Callable[[], Any]) -> Worker:  # type: ignore[override]
+        loaded, tells = multiprocessing.Pipe(duplex=False)
+        made: Any = super()._spawn_worker(idx, target, functools.partial(_loaded, callback_loader, tells))
+        made.__class__ = Worker
+        worker: Worker = made
+        worker.loaded = loaded
         return worker
 
-    def _respawn_workers(self, workers: list[int], *arguments: Any, **options: Any) -> None:
+    def _respawn_workers(self, workers: list[int], spawn_target: Any, target_loader: Callable[[], Any], **_: Any) -> None:  # type: ignore[override]
+        """Each goes only when its successor has loaded the application; where that fails, those there are go on as they are."""
         # One that refuses its environment would only refuse it again.
         if any(self.wrks[place].inner.exitcode == _REFUSED for place in workers):
-            self.interrupt_signal = True
-            self.main_loop_interrupt.set()
+            self._give_up()
             return
-        super()._respawn_workers(workers, *arguments, **options)
+        for place in workers:
+            old: Any = self.wrks[place]
+            successor = self._spawn_worker(place, spawn_target, target_loader)
+            if not successor.begin(lambda: not self.interrupt_signal):
+                if not self.interrupt_signal:
+                    logger.error(f"worker-{place + 1} was not replaced: its successor did not come to load the application")
+                    self._do_without(place)
+                return
+            self.respawned_wrks[place] = time.monotonic()
+            self.wrks[place] = successor
+            old.end()
+
+    def _do_without(self, place: int) -> None:
+        """The successor of this worker failed. Where it is dead itself, another is tried in a while, if somebody serves till then."""
+        workers: list[Any] = self.wrks
+        if workers[place].is_alive():
+            return
+        if not any(worker.is_alive() for worker in workers):
+            self.interrupt_children.append(place)
+            self._give_up()
+            return
+
+        def again() -> None:
+            self.interrupt_children.append(place)
+            self.main_loop_interrupt.set()
+
+        timer = threading.Timer(_AGAIN, again)
+        timer.daemon = True
+        timer.start()
+
+    def _give_up(self) -> None:
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
 
     def shutdown(self, exit_code: int = 0) -> None:
         super().shutdown(  # type: ignore[no-untyped-call]
             _REFUSED if any(worker.inner.exitcode == _REFUSED for worker in self.wrks) else exit_code
         )
+
+
+def _loaded(load: Callable[[], Any], tells: Connection) -> Any:
+    """The application; said to whoever waits for it."""
+    application = load()
+    tells.send_bytes(b"loaded")
+    tells.close()
+    return application
 
 
 def _application(target: str) -> Any:
@@ -114,7 +193,6 @@ def main(arguments: list[str]) -> int:
         backlog=1024,
         http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=64 * 1024),
         respawn_failed_workers=True,
-        respawn_interval=2.0,
         workers_kill_timeout=_GRACE,
         log_level=LogLevels.error,
     )

@@ -208,6 +208,47 @@ def test_workers_are_replaced_under_load_and_not_one_request_fails(web: Web) -> 
     assert float(counted.split()[1]) >= len(stream.acknowledged)
 
 
+def test_a_successor_that_takes_long_to_load_is_waited_for_and_one_that_cannot_load_changes_nothing(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    # What each worker comes by when it loads: nothing, a long time, or the end.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "class Way:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'connect_app.wsgi':\n"
+        f"            what = open({str(tmp_path / 'what')!r}).read()\n"
+        "            if what == 'broken':\n"
+        "                raise RuntimeError('planted')\n"
+        "            time.sleep(float(what))\n"
+        "sys.meta_path.insert(0, Way())\n"
+    )
+    what = tmp_path / "what"
+    what.write_text("0")
+    web = start(stage.free_port(), {**environ, "PYTHONPATH": str(tmp_path)}, tmp_path / "web.log")
+    wait(lambda: answers(web))
+    wait(lambda: len(web.workers()) == 2)
+    before = web.workers()
+    what.write_text("broken")
+    web.process.send_signal(signal.SIGHUP)
+    wait(lambda: "was not replaced" in web.log.read_text())
+    assert web.workers() == before
+    assert answers(web)
+    # Longer than anybody would wait without asking.
+    what.write_text("4")
+    loaded = time.monotonic() + 4
+    web.process.send_signal(signal.SIGHUP)
+    wait(lambda: len(web.workers()) == 3)
+    while time.monotonic() < loaded:
+        assert web.workers() > before, "the old one went before the new one was there"
+        assert answers(web)
+    what.write_text("0")
+    wait(lambda: len(web.workers()) == 2 and not web.workers() & before)
+    assert answers(web)
+    web.process.send_signal(signal.SIGTERM)
+    assert web.process.wait(30) == 0
+
+
 def test_a_worker_that_is_killed_is_replaced(web: Web) -> None:
     before = web.workers()
     victim = min(before)
@@ -316,3 +357,11 @@ def test_a_body_in_chunks_is_kept_and_an_endless_one_refused(web: Web) -> None:
     assert answer.status_code == 200
     endless = requests.post(f"{web.url}/webhooks/stripe", data=iter([b" " * 65536] * 17), headers={"Stripe-Signature": header}, timeout=10)
     assert endless.status_code == 413
+
+
+@pytest.mark.parametrize("megabytes", [5, 20])
+def test_a_caller_with_far_too_much_hears_so(web: Web, megabytes: int) -> None:
+    caller = http.client.HTTPConnection(HOST, web.port, timeout=30)
+    caller.request("POST", "/webhooks/stripe", b" " * (megabytes << 20), {"Stripe-Signature": "t=1,v1=1"})
+    assert caller.getresponse().status == 413
+    caller.close()
