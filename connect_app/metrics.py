@@ -3,13 +3,17 @@
 import os
 from collections.abc import Iterable
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from connect_app.runtime import Runtime
+
+log = structlog.get_logger()
 
 REQUESTS = Counter("holdfast_requests_total", "Answered requests.", ["endpoint", "method", "status"])
 SECONDS = Histogram("holdfast_request_seconds", "Time to answer.", ["endpoint"], buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5))
@@ -30,6 +34,16 @@ class _Queues(Collector):
         self._rt = rt
 
     def collect(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("holdfast_database_up", "Whether the database answers; while it does not, nothing of it is told.")
+        try:
+            read = self._read()
+        except SQLAlchemyError:
+            log.warning("metrics.database_away")
+            read = ()
+        up.add_metric([], float(bool(read)))
+        return (up, *read)
+
+    def _read(self) -> tuple[Metric, ...]:
         due = GaugeMetricFamily("holdfast_work_due", "Work that is due.", labels=["queue"])
         lag = GaugeMetricFamily("holdfast_work_oldest_due_seconds", "How long the oldest due work has waited.", labels=["queue"])
         given_up = GaugeMetricFamily("holdfast_work_given_up", "Work that was given up.", labels=["kind"])

@@ -27,6 +27,7 @@ def forever(rt: Runtime, queue: str, stop: threading.Event) -> None:
             if time.monotonic() - asked >= _ASK_EVERY:
                 ask(rt)
                 asked = time.monotonic()
+            work.give_back(rt)
             tick(rt, queue)
         except SQLAlchemyError:
             log.warning("sweep.database_away")

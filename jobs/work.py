@@ -4,6 +4,7 @@ import importlib
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from connect_app import db, ids, runtime
@@ -137,10 +139,34 @@ def perform(rt: Runtime, work_id: str, handler: Handler | None = None) -> End | 
             # Said before the lease is given back: nobody else's claim of this row can be logged earlier than this.
             log.info("work.handled", token=claim.token, end=type(end).__name__, problem=getattr(end, "problem", None), pid=os.getpid())
             _finish(rt, claim, end)
+        except DBAPIError:
+            # The database went away: nobody works on this row any more, and nobody else may until its lease runs out.
+            _unfinished.append(claim)
+            raise
         except LeaseLost:
             log.warning("work.fenced", token=claim.token, pid=os.getpid())
             return None
         return end
+
+
+_unfinished: deque[Claim] = deque()
+
+
+def give_back(rt: Runtime) -> int:
+    """Free what this process had in hand when the database went away, so that nobody waits for its leases to run out; gives how many rows.
+
+    Raises SQLAlchemyError while the database is away: what is left is given back the next time.
+    """
+    given = 0
+    while _unfinished:
+        claim = _unfinished[0]
+        with rt.transaction() as session:
+            free = (
+                "update work set lease_until = null, problem = 'the database was away' where id = :id and lease_token = :mine returning id"
+            )
+            given += len(session.execute(text(free), {"id": claim.id, "mine": claim.token}).all())
+        _unfinished.popleft()
+    return given
 
 
 def backoff(attempts: int, base: float = 0.5, cap: float = 60.0) -> timedelta:

@@ -14,7 +14,9 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from connect_app import db
 from connect_app.models import Workspace
 from connect_app.runtime import Runtime
 from jobs import mail, queues, sweep, work, worker
@@ -143,6 +145,26 @@ def test_a_late_worker_is_fenced_out(rt: Runtime) -> None:
 
     assert work.perform(rt, ask(rt, late)) is None
     assert wrote == []
+
+
+def test_what_was_in_hand_when_the_database_went_away_is_free_as_soon_as_it_is_back(rt: Runtime) -> None:
+    def outlived(rt: Runtime, claim: work.Claim) -> work.End:
+        rt.sessions.configure(bind=db.engine("postgresql+psycopg://nobody@/nowhere?host=/nonexistent"))
+        DEEDS[claim.row_id] = done
+        return work.Done()
+
+    work_id = ask(rt, outlived)
+    try:
+        with pytest.raises(OperationalError):
+            work.perform(rt, work_id)
+        with pytest.raises(OperationalError):
+            work.give_back(rt)
+    finally:
+        rt.sessions.configure(bind=rt.engine)
+    assert work.perform(rt, work_id) is None, "its lease has yet to run out"
+    assert work.give_back(rt) == 1
+    assert work.perform(rt, work_id) == work.Done()
+    assert work.give_back(rt) == 0
 
 
 def test_a_late_worker_does_not_delete_what_was_asked_for_since(rt: Runtime) -> None:
