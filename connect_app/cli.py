@@ -97,10 +97,11 @@ def backfill(slug: str | None, mode: str | None, again: bool, watch: bool) -> No
         if again:
             _read_again(rt, place, mode)
         told = _tell(rt, place, mode)
-        while watch and not all(line.is_over for line in told):
+        # A disconnected account is read no further.
+        while watch and any(is_connected and not line.is_over for line, is_connected in told):
             time.sleep(1)
             told = _tell(rt, place, mode)
-    if any(line.state == "failed" for line in told):
+    if any(line.state == "failed" or (watch and not line.is_over) for line, _ in told):
         sys.exit(1)
 
 
@@ -111,8 +112,8 @@ def _read_again(rt: Runtime, place: workspaces.Place, mode: str | None) -> None:
                 health.read_again(session, connection, rt.now())
 
 
-def _tell(rt: Runtime, place: workspaces.Place, mode: str | None) -> list[progress.Told]:
-    """Print a line for each account; gives what they say."""
+def _tell(rt: Runtime, place: workspaces.Place, mode: str | None) -> list[tuple[progress.Told, bool]]:
+    """Print a line for each account; gives what they say, and whether the account is connected."""
     with rt.transaction(place.id) as session:
         accounts = [one for one in connections.every(session, place.id) if mode in (None, one.mode)]
     if not accounts:
@@ -128,7 +129,7 @@ def _tell(rt: Runtime, place: workspaces.Place, mode: str | None) -> list[progre
         else:
             words = f"list {line.stage + 1} of {line.stages}, {line.doing}: {line.sentence}"
         click.echo(f"{account.account} ({account.mode}): {words}")
-    return told
+    return [(line, account.state == "connected") for account, line in zip(accounts, told, strict=True)]
 
 
 @main.command()

@@ -70,8 +70,10 @@ def save_read_in(session: Session, connection_id: str, read_in: Json) -> None:
 def read_in_again(session: Session, connection: Connection, *, is_full: bool = False) -> None:
     """What changed since the account was last known is to be read in, or with `is_full` everything; `read_in` work does it.
 
-    A read-in that was never completed begins anew either way.
+    A read-in that was never completed begins anew either way, and so does one of everything that was asked for and is not over.
     """
+    before = connection.read_in
+    is_full = is_full or (before.get("state") != "done" and ("lanes" in before or bool(before.get("is_full"))))
     kept = {"counts": connection.read_in.get("counts") or {}} if connection.reconciled_at is not None and not is_full else {}
     save_read_in(session, connection.id, {"state": "waiting", "is_full": is_full, **kept})
 
