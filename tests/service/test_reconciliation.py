@@ -252,6 +252,16 @@ def test_a_reconnect_reads_in_what_changed_and_not_the_whole_account(
     assert "lanes" not in ended.read_in, "no list was read"
 
 
+def test_a_reading_of_everything_that_a_disconnect_cut_off_is_begun_anew_by_the_reconnect(rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        connections.read_in_again(session, connection(rt, stage), is_full=True)
+        connections.lost(session, stage.workspace_id, stage.connection_id, at=rt.now(), reason="deauthorized", actor="holdfast")
+    _reconnect(rt, stage)
+    work.drain(rt, queues.UPKEEP)
+    assert "lanes" in connection(rt, stage).read_in, "the lists were read"
+    assert connection(rt, stage).read_in["state"] == "done"
+
+
 def _reconnect(rt: Runtime, stage: make.Stage) -> None:
     """The owner goes through Stripe's authorize page again."""
     account = rt.stripe("test").account(stage.account).account().value
