@@ -190,7 +190,7 @@ TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "canceling": (*UPDATE, *NEXT), "canceling by date": (*UPDATE, *NEXT), "canceling later": (*UPDATE, *NEXT),
         "several items": "several_items", "metered": "metered", "last phase": (EDIT,), "more phases": "schedule_has_phases",
         "long phase": "schedule_has_phases", "ended by schedule": (EDIT,), "schedule unread": "managed_by_schedule",
-        "pending update": "pending_update", "other currency": "price_currency",
+        "pending update": "pending_update", "legacy plan": "present_price_archived", "other currency": "price_currency",
     },
     "cancel": {
         "incomplete": ENDING, "canceling": DONE, "canceling by date": DONE, "ended": DONE, "last phase": (RELEASE, *UPDATE),
