@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.stripe import coupons, edits, events, listing, params
 from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, refused
-from sandbox.stripe.worlds import new_id
+from sandbox.stripe.worlds import clone, new_id
 
 _Fields = dict[str, params.Shape | params.Required]
 
@@ -188,8 +188,13 @@ def _tiers(p: Obj) -> list[Obj] | None:
 
 
 def update_price(ctx: Context, id: str, p: Obj) -> Obj:
-    """`POST /v1/prices/:id`."""
-    return edits.changed(ctx, ctx.world.get("price", id), p)
+    """`POST /v1/prices/:id`. Subscriptions show the price as it is, not as it was when they took it."""
+    price = edits.changed(ctx, ctx.world.get("price", id), p)
+    for subscription in ctx.world.all("subscription"):
+        for item in subscription["items"]["data"]:
+            if item["price"]["id"] == id:
+                item["price"] = clone(price)
+    return price
 
 
 def find_prices(ctx: Context, p: Obj) -> Obj:
