@@ -3,10 +3,8 @@
 import importlib
 import os
 import random
-import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from connect_app import db, ids, runtime
 from connect_app.runtime import Runtime
-from jobs import queues, schedule
+from jobs import hands, queues, schedule
 
 log = structlog.get_logger()
 
@@ -81,39 +79,13 @@ class Claim:
 Handler = Callable[[Runtime, Claim], End]
 
 
-class Hands:
-    """Several threads that work for one worker process, where the work is waiting for others. A bell that finds them all busy waits."""
-
-    def __init__(self, rt: Runtime, count: int) -> None:
-        self._rt = rt
-        self._free = threading.BoundedSemaphore(count)
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="hand")
-
-    def take(self, work_id: str) -> None:
-        """Hand over one row of work. What becomes of it is in the row alone: the bell that asked for it is forgotten."""
-        self._free.acquire()
-        self._threads.submit(self._do, work_id)
-
-    def rest(self) -> None:
-        """Wait until nothing is in hand."""
-        self._threads.shutdown(wait=True)
-
-    def _do(self, work_id: str) -> None:
-        try:
-            perform(self._rt, work_id)
-        except Exception:  # such as a database that is away: its lease runs out, and the sweep rings again
-            log.exception("work.dropped")
-        finally:
-            self._free.release()
+_hands: hands.Hands | None = None
 
 
-_hands: Hands | None = None
-
-
-def employ(hands: Hands | None) -> None:
+def employ(crew: hands.Hands | None) -> None:
     """From now on, what is rung for in this process is done by these hands; None: by whoever hears the bell."""
     global _hands
-    _hands = hands
+    _hands = crew
 
 
 def run(work_id: str) -> None:

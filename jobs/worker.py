@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from connect_app import config, log, runtime
-from jobs import queues, sweep, work
+from jobs import hands, queues, sweep, work
 
 logger = structlog.get_logger()
 
@@ -55,11 +56,11 @@ def main(arguments: list[str]) -> int:
     # All that was imported stays for good: the collector need not look through it again at every batch of events.
     gc.collect()
     gc.freeze()
-    hands = work.Hands(rt, HANDS) if arguments[0] == queues.DELIVERIES else None
-    work.employ(hands)
+    crew = hands.Hands(partial(work.perform, rt), HANDS) if arguments[0] == queues.DELIVERIES else None
+    work.employ(crew)
     serve(rt, arguments[0])
-    if hands is not None:
-        hands.rest()
+    if crew is not None:
+        crew.rest()
     rt.close()
     return 0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import jsonschema
@@ -20,7 +21,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from connect_app import config, connections, runtime
 from connect_app.errors import Conflict
 from connect_app.models import Choice, Delivery, DeliveryAttempt, Endpoint, FlowSession
-from jobs import actions, queues, validation, work
+from jobs import actions, hands, queues, validation, work
 from jobs.outbound import endpoints, messages, publishing, sending, telling
 from sandbox.stripe.local import LocalStripe
 from tests import make
@@ -447,17 +448,17 @@ def test_a_slow_endpoint_holds_up_nobody_but_itself(stage: Stage, sink: Sink) ->
         for _ in range(20):
             ping(stage, theirs)
         ping(stage, mine)
-        hands = work.Hands(stage.rt, 2)
+        crew = hands.Hands(partial(work.perform, stage.rt), 2)
         waiting = {row.row_id: row.id for row in stage.work_rows("outbound")}
         for _ in range(3):
-            hands.take(waiting[theirs.id])
+            crew.take(waiting[theirs.id])
         started = time.monotonic()
-        hands.take(waiting[mine.id])
+        crew.take(waiting[mine.id])
         _until(lambda: len(sink.heard) == 1)
         assert time.monotonic() - started < 5
         assert len(slow.heard) == 1
         slow.let_go.set()
-        hands.rest()
+        crew.rest()
     assert len(slow.heard) == 1
     [row] = [row for row in stage.work_rows("outbound") if row.row_id == theirs.id]
     assert row.due_at > stage.rt.now() + timedelta(seconds=3)
