@@ -357,7 +357,7 @@ def test_drift_is_counted_by_kind_repaired_and_told(rt: Runtime, stage: make.Sta
 
 def test_another_rendering_of_the_same_facts_is_no_drift(rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
-        session.execute(text("update customers set raw = raw || '{\"an_old_field\": true}'"))
+        session.execute(text("update customers set raw = raw::jsonb || '{\"an_old_field\": true}'"))
     with hours(1):
         run(rt, stage, "compare")
     assert (connection(rt, stage).drift or {})["customers"]["differing"] == 0

@@ -121,14 +121,14 @@ def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
         if before is None or each.as_of > before.as_of:
             last[key] = each
             doubtful.discard(key)
-        elif each.as_of == before.as_of and differs(each, before.json, before.is_deleted):
+        elif each.as_of == before.as_of and differs(each, before.raw, before.is_deleted):
             doubtful.add(key)
     return list(last.values()), doubtful
 
 
-def differs(each: Row, json: str, is_deleted: bool) -> bool:
-    """Whether this row says something else than what was kept as `json`."""
-    return each.is_deleted != is_deleted or (each.json != json and each.raw != msgspec.json.decode(json))
+def differs(each: Row, raw: Mapping[str, object], is_deleted: bool) -> bool:
+    """Whether this row says something else than what was kept."""
+    return each.is_deleted != is_deleted or each.raw != raw
 
 
 def _collapsed(raw: Mapping[str, object]) -> Mapping[str, object]:
