@@ -13,7 +13,6 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from connect_app import preferences
 from connect_app.runtime import Runtime
 from jobs import queues, work
 from jobs.validation import table
@@ -24,22 +23,25 @@ log = structlog.get_logger()
 _AFTER = timedelta(minutes=1)
 _BATCH = 2_000
 
-# The sessions of `wanted` (mode, customer, subscription), each with its case; `:interval` is the save interval.
+# The sessions of `wanted` (mode, customer, subscription), each with its case.
 #
-# A case is one customer's opened sessions for one subscription, each within the save interval of the one before. It is counted where its
-# first session was opened, and its outcome is that of the last session of which one is known. `begun_at`, `case_state` and
-# `case_revenue` stand in the row of its first session; they are null in the others.
+# A case is one customer's opened sessions for one subscription, each within the save interval of the one before, which is the one that was
+# set when that one was opened. It is counted where its first session was opened, and its outcome is that of the last session of which one
+# is known. `begun_at`, `case_state` and `case_revenue` stand in the row of its first session; they are null in the others. Who was still
+# on watch when their next case began has their revenue at stake in that one alone.
 NUMBERED = """
 seen as (
   select s.id, s.mode, s.customer, s.subscription, s.minted_at, s.shown_at, o.state as found, o.how, coalesce(o.state, 'open') as state,
-    o.revenue, lag(s.shown_at) over mine as before
+    case when o.state in ('watch', 'paused') and jsonb_typeof(o.revenue) = 'object' and lead(s.shown_at) over mine
+      > s.shown_at + make_interval(hours => 24 * s.save_interval_days) then o.revenue - 'stake' else o.revenue end as revenue,
+    lag(s.shown_at + make_interval(hours => 24 * s.save_interval_days)) over mine as joins_until
   from wanted join sessions s on s.workspace_id = :workspace and s.mode = wanted.mode and s.customer = wanted.customer
     and s.subscription = wanted.subscription
   left join outcomes o on o.session_id = s.id
   where s.shown_at is not null
   window mine as (partition by s.mode, s.customer, s.subscription order by s.shown_at, s.id)
 ), numbered as (
-  select *, count(*) filter (where before is null or shown_at - before > :interval)
+  select *, count(*) filter (where joins_until is null or shown_at > joins_until)
     over (partition by mode, customer, subscription order by shown_at, id) as number
   from seen
 ), told as (
@@ -147,7 +149,7 @@ with {_WANTED}, {NUMBERED}, put as (
 # A plan for any parameters would join the whole table, once the server has seen these often enough to make one.
 _PLAN = text("set local plan_cache_mode = force_custom_plan")
 _WORKED_OFF = text("delete from case_marks where id = any(:ids)")
-# One counts a workspace at a time; the trigger of a new save interval waits for it, too.
+# One counts a workspace at a time.
 _ALONE = text("select pg_advisory_xact_lock(hashtext('jobs.counting'), hashtext(:workspace))")
 
 
@@ -189,8 +191,7 @@ def batch(session: Session, workspace_id: str, after: int, size: int = _BATCH) -
             "customers": [mark.customer for mark in settled],
             "subscriptions": [mark.subscription for mark in settled],
         }
-        days = preferences.read(session, workspace_id).save_interval_days
         session.execute(_TAKE_OUT, values)
-        session.execute(_PUT_IN, {**values, "interval": timedelta(days=days), "hows": list(get_args(table.How))})
+        session.execute(_PUT_IN, {**values, "hows": list(get_args(table.How))})
         session.execute(_WORKED_OFF, {"ids": [mark.id for mark in settled]})
     return len(settled), marks[-1].id if len(marks) == size else None

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from connect_app import money, preferences
+from connect_app import money
 from connect_app.admin import days
 from connect_app.models import Outcome
 from connect_app.models.base import Json
@@ -43,19 +43,20 @@ select what, key, sum(number) as number, sum(amount) as amount, sum(unknown) as 
 """  # noqa: S608  constants of ours
 )
 # The paused come last; each half is in the order of an index, so that nobody but those who are shown is looked at.
-_WATCHED = """
-with next as (
-  (select o.* from outcomes o join sessions s on s.id = o.session_id and s.mode = :mode
-   where o.workspace_id = :workspace and o.state = 'watch' order by o.interval_ends_at, o.session_id limit :most)
-  union all
-  (select o.* from outcomes o join sessions s on s.id = o.session_id and s.mode = :mode
-   where o.workspace_id = :workspace and o.state = 'paused' order by o.interval_ends_at, o.session_id limit :most)
-)
+_NEXT = """
+  select o.* from outcomes o join sessions s on s.id = o.session_id and s.mode = :mode
+  where o.workspace_id = :workspace and o.state = '{state}' and not exists (
+    select 1 from sessions later where later.workspace_id = :workspace and later.mode = :mode and later.customer = s.customer
+      and later.subscription = s.subscription and (later.shown_at, later.id) > (s.shown_at, s.id)
+  ) order by o.interval_ends_at, o.session_id limit :most
+"""
+_WATCHED = f"""
+with next as (({_NEXT.format(state="watch")}) union all ({_NEXT.format(state="paused")}))
 select s.id, s.customer, c.name, c.email, o.how, o.state, o.interval_ends_at, o.revenue
 from next o join sessions s on s.id = o.session_id
 left join customers c on c.workspace_id = s.workspace_id and c.connection_id = s.connection_id and c.id = s.customer
 order by o.state = 'paused', o.interval_ends_at, s.id limit :most
-"""
+"""  # noqa: S608  constants of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,6 @@ def headline(session: Session, workspace_id: str, mode: str, *, since: datetime 
     values = {
         "workspace": workspace_id,
         "mode": mode,
-        "interval": timedelta(days=preferences.read(session, workspace_id).save_interval_days),
         **dataclasses.asdict(days.whole(since)),
     }
     return told((row.what, row.key, row.number, row.amount, row.unknown) for row in session.execute(_SUMS, values))
@@ -134,7 +134,7 @@ def told(lines: Iterable[tuple[str, str, int, int, int]]) -> Headline:
 
 
 def watched(session: Session, workspace_id: str, mode: str, most: int, now: datetime) -> list[Watched]:
-    """Who is on watch, the next to be decided first."""
+    """Who is on watch, the next to be decided first; of whoever came again, the last session alone."""
     rows = session.execute(text(_WATCHED), {"workspace": workspace_id, "mode": mode, "most": most})
     return [
         Watched(
@@ -155,11 +155,6 @@ def look_again(session: Session, workspace_id: str, now: datetime) -> None:
     """Have everybody on watch validated anew: nobody was while attribution was off."""
     waiting = select(Outcome.session_id).where(Outcome.workspace_id == workspace_id, Outcome.state.in_(("watch", "paused")))
     validation.ask(session, workspace_id, session.execute(waiting).scalars(), now)
-
-
-def count_again(session: Session, workspace_id: str, now: datetime) -> None:
-    """Have what another save interval makes of the cases counted soon; until then each look does it."""
-    counting.ask(session, workspace_id, now)
 
 
 def amount(frozen: Json | None) -> str | None:

@@ -15,10 +15,12 @@ from connect_app.money import Money
 from jobs.validation import doors
 
 _MATCHED = """
-select count(distinct s.customer) filter (where m.id is not null) as matched,
-  count(distinct s.customer) filter (where m.id is null) as unmatched
-from sessions s left join subscriptions m on m.connection_id = s.connection_id and m.id = s.subscription and not m.is_deleted
-where s.workspace_id = :workspace and s.mode = :mode and s.shown_at is not null
+select count(*) filter (where is_matched) as matched, count(*) filter (where not is_matched) as unmatched from (
+  select bool_or(m.id is not null) as is_matched
+  from sessions s left join subscriptions m on m.connection_id = s.connection_id and m.id = s.subscription and not m.is_deleted
+  where s.workspace_id = :workspace and s.mode = :mode and s.shown_at is not null
+  group by s.customer
+) customers
 """
 
 
@@ -34,7 +36,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCard:
-    """The state of the data that revenue is told from. Accounts are customers with a session; matched ones have theirs in the mirror."""
+    """The state of the data that revenue is told from. Accounts are customers with a session; the mirror has a matched one's
+    subscription, or at least one of theirs.
+    """
 
     synced_at: datetime | None
     matched: int

@@ -12,7 +12,8 @@ class FlowSession(Tenant, Base):
     """One visit, `ses_…`. Stored state is `open` or `chosen`; settled and expired are derived.
 
     `origin` is `embed`, `portal` or `test`. `variables` are `{name: {value, source}}` as they were when the flow was first shown.
-    `shown_at` is the first look by a person (a page that ran, or a post), not a scanner's GET.
+    `shown_at` is the first look by a person (a page that ran, or a post), not a scanner's GET; `save_interval_days` is the setting as it
+    was then.
     """
 
     __tablename__ = "sessions"
@@ -32,6 +33,7 @@ class FlowSession(Tenant, Base):
     minted_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     shown_at: Mapped[datetime | None]
+    save_interval_days: Mapped[int] = mapped_column(server_default="30")
     last_activity_at: Mapped[datetime]
     kept_at: Mapped[datetime | None]
     return_url: Mapped[str | None]

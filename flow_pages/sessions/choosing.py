@@ -42,6 +42,8 @@ def cancel(session: Session, visit: Visit, now: datetime) -> str | None:
 def undo(session: Session, visit: Visit, now: datetime) -> str:
     """Ask for the scheduled cancellation to be taken back; gives the action's id, also where that is under way already."""
     row = visit.row
+    # A person has pressed it, where their page did not say so itself.
+    walking.shown(session, visit, now)
     facts.record(session, row.workspace_id, row.id, "undo.asked", now)
     try:
         return actions.ask(

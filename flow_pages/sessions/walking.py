@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_, update
+from sqlalchemy import case, delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,13 @@ def shown(session: Session, visit: Visit, now: datetime) -> bool:
     touched = session.execute(
         update(FlowSession)
         .where(*still_open(row.id, now))
-        .values(shown_at=func.coalesce(FlowSession.shown_at, now), last_activity_at=now)
+        .values(
+            shown_at=func.coalesce(FlowSession.shown_at, now),
+            save_interval_days=case(
+                (FlowSession.shown_at.is_(None), visit.preferences.save_interval_days), else_=FlowSession.save_interval_days
+            ),
+            last_activity_at=now,
+        )
         .returning(FlowSession.shown_at)
     ).scalar_one_or_none()
     if touched is None:

@@ -64,21 +64,23 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
         session.execute(select(Connection).where(Connection.id == row.connection_id)).scalar_one_or_none() if row.connection_id else None
     )
     held = footing.held(session, row)
+    until = footing.until(session, row, held.subscription if held is not None else None)
     chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
     verified_at = _verified_at(chosen)
     visit = table.Visit(
         shown_at=row.shown_at,
         last_activity_at=row.last_activity_at,
-        interval=timedelta(days=settings.save_interval_days),
+        interval=timedelta(days=row.save_interval_days),
         kept_at=row.kept_at,
         choice=cast(table.Verb, choice.verb) if choice is not None else None,
         chosen_at=choice.made_at if choice is not None else None,
         verified_at=verified_at,
-        undone_at=_undone_at(session, row, choice, verified_at, actions, held),
+        undone_at=_undone_at(session, row, choice, verified_at, actions, held, until=until, was=_outcome(kept)),
+        until=until,
     )
     standing, shown = (None, None)
     if connection is not None and settings.attribution:
-        standing, shown = footing.of(session, row, connection, actions, held, is_missing=is_missing)
+        standing, shown = footing.of(session, row, connection, actions, held, until=until, is_missing=is_missing)
     planned = next((action.call for action in chosen if action.call), None)
     return Case(
         row=row,
@@ -112,7 +114,7 @@ def look(rt: Runtime, case: Case) -> bool:
         others = account.subscriptions(customer=case.row.customer)
         with rt.transaction(connection.workspace_id) as session:
             projections.apply_reads(session, *place, others.value.items, others.as_of)
-            later = footing.successor(session, case.row, held.subscription) if held is not None else None
+            later = footing.successor(session, case.row, held.subscription, case.visit.until) if held is not None else None
         if later is not None:
             _read_invoices(rt, account, connection, later.subscription.id)
     return is_there
@@ -187,8 +189,14 @@ def _undone_at(
     verified_at: datetime | None,
     actions: Sequence[Action],
     held: footing.Held | None,
+    *,
+    until: datetime | None,
+    was: table.Outcome | None,
 ) -> datetime | None:
-    """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows."""
+    """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows.
+
+    Signs since `until`, when the customer's next session began, are that one's; what was known by then stays.
+    """
     if choice is None:
         own = [action.verified_at for action in actions if action.session_id == row.id and action.verb == "undo_cancel"]
         return min((at for at in own if at is not None), default=None)
@@ -203,6 +211,12 @@ def _undone_at(
     )
     if held is not None and not footing.has_left(held.subscription):
         signs.append(held.as_of)
+    if until is not None:
+        signs = [at for at in signs if at < until.replace(microsecond=0)]
+        by_it = (action.verified_at for action in actions if action.session_id == row.id and _clears(action))
+        signs.extend(at for at in by_it if at is not None)
+        if was is not None and was.how == "undone" and was.interval_ends_at is not None:
+            signs.append(was.interval_ends_at - timedelta(days=row.save_interval_days))
     # Stripe's times are whole seconds: what bears the second of the cancel's proof may be older than it.
     return min((at for at in signs if at.replace(microsecond=0) > verified_at.replace(microsecond=0)), default=None)
 

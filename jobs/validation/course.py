@@ -15,7 +15,7 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Refused, Transient
 from jobs import counting, queues, work
 from jobs.outbound import telling
-from jobs.validation import billing, table, worth
+from jobs.validation import billing, footing, table, worth
 
 log = structlog.get_logger()
 
@@ -28,11 +28,14 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
     now = rt.now()
     with rt.transaction(claim.tenant) as session:
         case = billing.load(session, claim.tenant, claim.row_id)
+        if case is not None and case.was is None:
+            # Theirs ended when this one began, and what was told of them meanwhile may be this one's.
+            ask(session, claim.tenant, footing.earlier(session, case.row), now)
     if case is None:
         return work.Done()
     is_missing, looked_at, hindrance = False, None, None
     steps = table.settled(case.was, case.visit, case.standing, now)
-    wants_look = table.wants_look(steps[-1] if steps else case.was, case.looked_at, now)
+    wants_look = table.wants_look(steps[-1] if steps else case.was, case.visit, case.looked_at, now)
     if wants_look and not case.can_look:
         hindrance = "Stripe cannot be asked" if case.is_attributed else None
     try:
@@ -123,6 +126,7 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
             before=case.before,
             subscriptions=_subscriptions(case),
             since=case.visit.shown_at,
+            until=case.visit.until,
             now=now,
         )
     values = {
@@ -140,11 +144,11 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
 
 
 def _payments(session: Session, case: billing.Case) -> None:
-    """Each invoice that was paid since the session began is a fact of it, once; and so is what was given back of it, or disputed."""
+    """Each invoice paid between this session and the next is a fact of it, once; and so is what was given back meanwhile, or disputed."""
     row, connection = case.row, case.connection
     if connection is None:
         return
-    begun = case.visit.shown_at.replace(microsecond=0)
+    begun, ended = worth.span(case.visit.shown_at, case.visit.until)
     paid = (
         select(Invoice.id, Invoice.paid_at, Invoice.amount_paid, Invoice.currency, Invoice.subscription)
         .where(
@@ -153,6 +157,7 @@ def _payments(session: Session, case: billing.Case) -> None:
             Invoice.is_deleted.is_(False),
             Invoice.status == "paid",
             Invoice.paid_at >= begun,
+            Invoice.paid_at < ended,
         )
         .order_by(Invoice.paid_at, Invoice.id)
     )
@@ -169,7 +174,12 @@ def _payments(session: Session, case: billing.Case) -> None:
     charges = (
         select(Charge)
         .join(Invoice, (Invoice.connection_id == Charge.connection_id) & (Invoice.id == Charge.invoice))
-        .where(Charge.connection_id == connection.id, Invoice.subscription.in_(_subscriptions(case)), Charge.as_of >= begun)
+        .where(
+            Charge.connection_id == connection.id,
+            Invoice.subscription.in_(_subscriptions(case)),
+            Charge.as_of >= begun,
+            Charge.as_of < ended,
+        )
     )
     for charge in session.execute(charges.order_by(Charge.id)).scalars():
         told = {"charge": charge.id, "invoice": charge.invoice, "currency": charge.currency}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Double, cast, exists, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from connect_app.models import Action, Connection, FlowSession, Invoice, Subscription
 from connect_app.stripe_gateway import objects
@@ -35,9 +35,19 @@ def has_left(subscription: objects.Subscription) -> bool:
 
 
 def of(
-    session: Session, row: FlowSession, connection: Connection, actions: Sequence[Action], held: Held | None, *, is_missing: bool
+    session: Session,
+    row: FlowSession,
+    connection: Connection,
+    actions: Sequence[Action],
+    held: Held | None,
+    *,
+    until: datetime | None,
+    is_missing: bool,
 ) -> tuple[table.Standing | None, objects.Subscription | None]:
-    """Where the customer stands, and the subscription that says so; (None, None) where nobody knows of one."""
+    """Where the customer stands, and the subscription that says so; (None, None) where nobody knows of one.
+
+    `until` is when the customer's next session began: of later departures and payments nothing is said here.
+    """
     if held is None:
         gone = session.execute(
             select(Subscription.as_of).where(Subscription.connection_id == connection.id, Subscription.id == row.subscription)
@@ -46,15 +56,19 @@ def of(
         return (table.Standing(kind="missing", as_of=gone or row.last_activity_at) if known else None), None
     own = held.subscription
     if not has_left(own):
-        return _shown(session, connection, held), own
+        return _shown(session, connection, held, until=until), own
     left = table.Left(at=_left_at(own) or held.as_of, door=_door(own, actions, connection))
-    after = successor(session, row, own)
+    if is_later(left.at, until):
+        return None, own
+    after = successor(session, row, own, until)
     if after is None:
         kind: table.Kind = "leaving" if own.is_scheduled_to_cancel and own.status is not objects.Status.UNPAID else "ended"
         return table.Standing(kind=kind, as_of=held.as_of, left_at=left.at, door=left.door), own
     # Stripe's deadline for coming back runs from the end, not from the day it was decided.
     left = table.Left(at=own.ended_at or left.at, door=left.door)
-    standing = _shown(session, connection, after, successor_at=after.subscription.created, predecessor=left)
+    if has_left(after.subscription) and is_later(_left_at(after.subscription) or after.as_of, until):
+        return None, after.subscription
+    standing = _shown(session, connection, after, until=until, successor_at=after.subscription.created, predecessor=left)
     return standing, after.subscription
 
 
@@ -63,21 +77,24 @@ def _shown(
     connection: Connection,
     held: Held,
     *,
+    until: datetime | None,
     successor_at: datetime | None = None,
     predecessor: table.Left | None = None,
 ) -> table.Standing:
     one = held.subscription
     tries, collection = Invoice.raw["attempt_count"].as_string(), Invoice.raw["collection_method"].as_string()
-    invoices = select(Invoice.status, Invoice.created_at, tries.label("tries"), collection.label("collection")).where(
+    invoices = select(Invoice.status, Invoice.created_at, Invoice.paid_at, tries.label("tries"), collection.label("collection")).where(
         Invoice.connection_id == connection.id,
         Invoice.subscription == one.id,
         Invoice.is_deleted.is_(False),
         Invoice.status.is_distinct_from("draft"),
     )
-    made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
+    found = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
+    made = [invoice for invoice in found if not is_later(invoice.created_at, until)]
     asked = [invoice for invoice in made if not _is_let_go(invoice.status, invoice.tries, invoice.collection)]
+    paid = [invoice for invoice in made if invoice.status == "paid" and not is_later(invoice.paid_at, until)]
     # An invoice that nobody wants paid is not owed; but where there are no others, nothing shows that they pay.
-    is_owing = bool(made) and (not asked or asked[0].status != "paid")
+    is_owing = bool(made) and (not asked or asked[0] not in paid)
     kind: table.Kind = "paying"
     if has_left(one):
         kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
@@ -90,7 +107,7 @@ def _shown(
         as_of=held.as_of,
         left_at=_left_at(one) if has_left(one) else None,
         door=doors.door(one, (), connection.portal_cancel_open) if has_left(one) else None,
-        charged_at=max((invoice.created_at for invoice in made if invoice.status == "paid"), default=None),
+        charged_at=max((invoice.created_at for invoice in paid), default=None),
         successor_at=successor_at,
         predecessor=predecessor,
     )
@@ -117,12 +134,64 @@ def _door(subscription: objects.Subscription, actions: Sequence[Action], connect
     return doors.door(subscription, ours, connection.portal_cancel_open)
 
 
-def successor(session: Session, row: FlowSession, left: objects.Subscription) -> Held | None:
-    """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended."""
-    left_at = left.canceled_at or left.ended_at
+def earlier(session: Session, row: FlowSession) -> list[str]:
+    """The sessions of the same customer that were opened before this one."""
+    mine = _of_customer(row), tuple_(FlowSession.shown_at, FlowSession.id) < (row.shown_at, row.id)
+    return list(session.execute(select(FlowSession.id).where(*mine)).scalars())
+
+
+def until(session: Session, row: FlowSession, own: objects.Subscription | None) -> datetime | None:
+    """When the customer next opened the flow, for this subscription or for one that may have followed it; None where they have not."""
+    later = select(func.min(FlowSession.shown_at)).where(
+        _of_customer(row), tuple_(FlowSession.shown_at, FlowSession.id) > (row.shown_at, row.id)
+    )
+    about = FlowSession.subscription == row.subscription
+    if own is not None and has_left(own) and (left_at := _left_at(own)) is not None:
+        about |= FlowSession.subscription.in_(select(Subscription.id).where(*_following(row, left_at)))
+    return session.execute(later.where(about)).scalar_one()
+
+
+def is_later(at: datetime | None, until: datetime | None) -> bool:
+    """Whether this belongs to the customer's next session. Stripe's times are whole seconds: that of its beginning is its own."""
+    return at is not None and until is not None and at >= until.replace(microsecond=0)
+
+
+def successor(session: Session, row: FlowSession, left: objects.Subscription, until: datetime | None) -> Held | None:
+    """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended.
+
+    Who had given up several came back to the one of which they were last in the flow.
+    """
+    left_at = _left_at(left)
     if left_at is None:
         return None
-    found = select(Subscription.raw, Subscription.as_of).where(
+    other, given_up = aliased(FlowSession), aliased(Subscription)
+    ended = func.coalesce(given_up.raw["canceled_at"].as_string(), given_up.raw["ended_at"].as_string())
+    is_anothers = exists().where(
+        other.workspace_id == row.workspace_id,
+        other.connection_id == row.connection_id,
+        other.customer == row.customer,
+        other.subscription.not_in((row.subscription, Subscription.id)),
+        tuple_(other.shown_at, other.id) > (row.shown_at, row.id),
+        other.shown_at <= Subscription.created_at,
+        given_up.connection_id == other.connection_id,
+        given_up.id == other.subscription,
+        given_up.is_deleted.is_(False),
+        func.to_timestamp(cast(ended, Double)) <= Subscription.created_at,
+    )
+    found = select(Subscription.raw, Subscription.as_of).where(*_following(row, left_at), ~is_anothers)
+    if until is not None:
+        found = found.where(Subscription.created_at < until.replace(microsecond=0))
+    held = [Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
+    return min(held, key=lambda one: (has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)
+
+
+def _of_customer(row: FlowSession) -> ColumnElement[bool]:
+    mine = (FlowSession.workspace_id == row.workspace_id) & (FlowSession.mode == row.mode) & (FlowSession.customer == row.customer)
+    return mine & FlowSession.shown_at.is_not(None)
+
+
+def _following(row: FlowSession, left_at: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
         Subscription.connection_id == row.connection_id,
         Subscription.customer == row.customer,
         Subscription.id != row.subscription,
@@ -131,5 +200,3 @@ def successor(session: Session, row: FlowSession, left: objects.Subscription) ->
         Subscription.created_at >= row.shown_at,
         Subscription.status.not_in((objects.Status.INCOMPLETE, objects.Status.INCOMPLETE_EXPIRED)),
     )
-    held = [Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
-    return min(held, key=lambda one: (has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)

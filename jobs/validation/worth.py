@@ -7,7 +7,7 @@ paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fire
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from connect_app.stripe_gateway import objects
 from jobs.validation import table
 from webhooks import mirror, revenue
 
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 # In these, the disputed money is with us: won, or an inquiry that has taken none.
 _UNDISPUTED = ("won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed")
 
@@ -32,11 +33,13 @@ def weighed(
     before: objects.Subscription | None,
     subscriptions: Sequence[str],
     since: datetime,
+    until: datetime | None,
     now: datetime,
 ) -> Json:
     """What is known of the session's worth by now: what was frozen stays, the rest is read from the mirror.
 
-    `shown` is the subscription that billing shows, `before` how it was before what was chosen changed it, `since` when the session began.
+    `shown` is the subscription that billing shows, `before` how it was before what was chosen changed it, `since` when the session began,
+    `until` when the customer's next one did.
     """
     weight = dict(known)
     present = _monthly(session, connection_id, shown, now) if shown is not None else None
@@ -49,22 +52,26 @@ def weighed(
             weight["ended"] = {**present, "status": str(shown.status), "read_at": now.isoformat()}
     weight["saved"] = _amount(weight.get("ended")) if outcome.state == "saved" else None
     weight["lost"] = _amount(weight.get("stake")) if outcome.state in ("lost", "canceled") else None
-    weight["paid"] = paid_since(session, connection_id, subscriptions, since)
+    weight["paid"] = paid_since(session, connection_id, subscriptions, since, until)
     weight["paid_read_at"] = now.isoformat()
     return weight
 
 
-def paid_since(session: Session, connection_id: str, subscriptions: Sequence[str], since: datetime) -> dict[str, dict[str, int]]:
-    """What these subscriptions' invoices brought since then, and how much of it was given back or is disputed, by currency.
+def paid_since(
+    session: Session, connection_id: str, subscriptions: Sequence[str], since: datetime, until: datetime | None
+) -> dict[str, dict[str, int]]:
+    """What these subscriptions' invoices brought between the two, and how much of it was given back or is disputed, by currency.
 
     Free time brings no paid invoice, and so counts for nothing here.
     """
+    begun, ended = span(since, until)
     of_them = (
         Invoice.connection_id == connection_id,
         Invoice.subscription.in_(subscriptions),
         Invoice.is_deleted.is_(False),
         Invoice.status == "paid",
-        Invoice.paid_at >= since.replace(microsecond=0),
+        Invoice.paid_at >= begun,
+        Invoice.paid_at < ended,
     )
     sums: dict[str, dict[str, int]] = {}
     for line in session.execute(
@@ -83,6 +90,11 @@ def paid_since(session: Session, connection_id: str, subscriptions: Sequence[str
             # A payment is lost once, however it is taken back.
             entry["disputed"] += max(0, min(charge.amount_disputed, charge.amount - charge.amount_refunded))
     return sums
+
+
+def span(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
+    """Where the payments of a session begin and end. Stripe's times are whole seconds: one session's end is the next one's beginning."""
+    return since.replace(microsecond=0), _FOREVER if until is None else until.replace(microsecond=0)
 
 
 def unlinked(session: Session, connection_id: str, customer: str) -> list[tuple[str, str]]:

@@ -25,12 +25,13 @@ NOW = datetime(2026, 6, 15, 9, 30, tzinfo=UTC)
 CASES = """
 with seen as (
   select s.id, s.customer, s.subscription, s.shown_at, coalesce(o.state, 'open') as state, o.revenue,
-    lag(s.shown_at) over mine as before
+    lag(s.shown_at) over mine as before, lag(s.save_interval_days) over mine as days,
+    lead(s.shown_at) over mine - s.shown_at > make_interval(hours => 24 * s.save_interval_days) as is_followed
   from sessions s left join outcomes o on o.session_id = s.id
   where s.workspace_id = :workspace and s.mode = :mode and s.shown_at is not null
   window mine as (partition by s.customer, s.subscription order by s.shown_at, s.id)
 ), numbered as (
-  select *, count(*) filter (where before is null or shown_at - before > :interval)
+  select *, count(*) filter (where before is null or shown_at - before > make_interval(hours => 24 * days))
     over (partition by customer, subscription order by shown_at, id) as number
   from seen
 ), cases as (
@@ -50,7 +51,7 @@ select currency, what, sum(amount) as amount, count(*) filter (where amount is n
   from cases where state in ('lost', 'canceled')
   union all
   select 'watched', revenue->'stake'->>'currency', cast(revenue->'stake'->>'amount' as bigint), begun_at
-  from cases where state in ('watch', 'paused')
+  from cases where state in ('watch', 'paused') and is_followed is distinct from true
   union all
   select 'paid', each.key, cast(each.value->>'paid' as bigint) - cast(each.value->>'refunded' as bigint)
     - cast(each.value->>'disputed' as bigint), begun_at
@@ -108,11 +109,13 @@ class Town:
         at = NOW - timedelta(hours=hour)
         self.made.append(ids.new("ses"))
         with self.rt.transaction(self.stage.workspace_id) as session:
+            days = preferences.read(session, self.stage.workspace_id).save_interval_days
             session.add(
                 FlowSession(
                     id=self.made[-1], workspace_id=self.stage.workspace_id, mode=mode, flow_version_id=self.version, origin="embed",
                     is_control=False, customer=f"cus_{customer}", subscription=subscription, bundle=self.made[-1], minted_at=at,
                     expires_at=at + timedelta(hours=24), shown_at=at if is_opened else None, last_activity_at=at, custom={}, variables={},
+                    save_interval_days=days,
                 )
             )  # fmt: skip
         return self.made[-1]
@@ -137,9 +140,9 @@ class Town:
             **values,
         )
         self.run(
-            "insert into actions (id, workspace_id, mode, choice_id, session_id, customer, subscription, verb, state, intent, asked_at,"
-            " changed_at) select :action, s.workspace_id, s.mode, c.id, s.id, s.customer, s.subscription, 'cancel', :state, '{}', :now, :now"
-            " from sessions s join choices c on c.session_id = s.id where c.id = :choice",
+            "insert into actions (id, workspace_id, mode, choice_id, session_id, customer, subscription, verb, state, intent,"
+            " asked_at, changed_at) select :action, s.workspace_id, s.mode, c.id, s.id, s.customer, s.subscription, 'cancel', :state, '{}', :now,"
+            " :now from sessions s join choices c on c.session_id = s.id where c.id = :choice",
             **values,
         )
 
@@ -168,8 +171,7 @@ class Town:
     def check(self, since: datetime | None, mode: str = "test") -> None:
         place = self.stage.workspace_id, mode
         with self.rt.transaction(self.stage.workspace_id) as session:
-            days = preferences.read(session, self.stage.workspace_id).save_interval_days
-            values = {"workspace": place[0], "mode": mode, "since": since, "interval": timedelta(days=days)}
+            values = {"workspace": place[0], "mode": mode, "since": since}
             by_state = {row.state: row.cases for row in session.execute(text(CASES + COUNTED), values)}
             worth = session.execute(text(CASES + WORTH), values).all()
             found = cases.headline(session, *place, since=since)
@@ -241,17 +243,40 @@ def test_what_is_settled_is_counted_once_and_what_is_open_stays_marked(town: Tow
     town.check(None)
 
 
-def test_who_has_come_once_is_not_counted_anew_for_another_save_interval(town: Town) -> None:
-    for hour in (0, 400):
-        town.decide(len(town.made), "saved", "kept", town.open("a", "s", "test", hour, True) and None)
-    town.decide(2, "saved", "kept", town.open("b", "s", "test", 5, True) and None)
+def test_another_save_interval_counts_for_sessions_that_are_opened_later_and_changes_nothing_before(town: Town) -> None:
+    for hour in (1500, 1100):
+        town.open("a", "s", "test", hour, True)
+        town.decide(len(town.made) - 1, "saved", "kept", None)
     town.count()
+    town.interval(7)
     assert town.marks() == 0
-    town.interval(7)
-    assert [row.customer for row in town.run("select customer from case_marks")] == ["cus_a"]
+    assert told(town) == {"saved": 1}
+    # Within the 30 days of the one before, which keeps them; its own are 7.
+    town.decide(2, "lost", "kept", town.open("a", "s", "test", 600, True) and None)
+    assert told(town) == {"lost": 1}
+    town.decide(3, "saved", "kept", town.open("a", "s", "test", 400, True) and None)
+    assert told(town) == {"lost": 1, "saved": 1}
+    town.count()
+    town.interval(60)
+    assert (told(town), town.marks()) == ({"lost": 1, "saved": 1}, 0)
     town.check(None)
-    town.interval(7)
-    assert town.marks() == 1
+
+
+def test_who_was_still_on_watch_when_their_next_case_began_is_at_stake_once(town: Town) -> None:
+    for hour in (2000, 10):
+        town.open("a", "s", "test", hour, True)
+        town.decide(len(town.made) - 1, "watch", "kept", {"stake": {"currency": "usd", "amount": 2900}})
+    for _ in range(2):
+        with town.rt.transaction(town.stage.workspace_id) as session:
+            [sums] = cases.headline(session, town.stage.workspace_id, "test", since=None).sums
+            watched = cases.watched(session, town.stage.workspace_id, "test", 10, NOW)
+        assert (sums.watched, [one.session_id for one in watched]) == ("$29.00", [town.made[1]])
+        town.count()
+
+
+def told(town: Town) -> dict[str, int]:
+    with town.rt.transaction(town.stage.workspace_id) as session:
+        return dict(cases.headline(session, town.stage.workspace_id, "test", since=None).by_state)
 
 
 def test_a_workspace_can_be_deleted_with_all_that_was_counted(town: Town) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -123,6 +124,13 @@ def test_the_data_card_says_how_good_the_data_is(diary: Diary, whole: Flask) -> 
     diary.says_never_mind()
     with diary.rt.transaction(diary.stage.workspace_id) as session:
         connection = session.get(Connection, diary.stage.connection_id)
+        card = revenue.data_card(session, diary.stage.workspace_id, "test", connection)
+    assert card is not None
+    assert (card.matched, card.unmatched) == (1, 0)
+    # Once more, with a subscription that the account does not know: they are matched, and one customer.
+    diary.stage = replace(diary.stage, shapes={**diary.stage.shapes, diary.shape: (diary.customer, "sub_1NobodyKnowsThisOne")})
+    diary.says_never_mind()
+    with diary.rt.transaction(diary.stage.workspace_id) as session:
         card = revenue.data_card(session, diary.stage.workspace_id, "test", connection)
     assert card is not None
     assert (card.matched, card.unmatched) == (1, 0)

@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import select, text
 
 from connect_app import connections, preferences
+from connect_app.admin import cases
 from connect_app.models import FlowSession, Outcome, SessionFact
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
@@ -138,10 +139,11 @@ class Diary:
         self.work()
         return self.session_of(browser)
 
-    def undoes(self) -> None:
+    def undoes(self) -> str:
         browser = self.opens_the_flow()
         browser.press("undo")
         self.work()
+        return self.session_of(browser)
 
     def subscribes_again(self) -> str:
         """Another subscription, of the same price, as the business would make it."""
@@ -247,6 +249,15 @@ class Diary:
         with self.rt.transaction(self.stage.workspace_id) as session:
             found = select(SessionFact).where(SessionFact.session_id == session_id, SessionFact.kind.in_(kinds))
             return list(session.execute(found.order_by(SessionFact.at, SessionFact.id)).scalars())
+
+    def headline(self) -> tuple[dict[str, int], dict[str, str]]:
+        """What the owner reads: cases by state, and the amounts in dollars that there are."""
+        with self.rt.transaction(self.stage.workspace_id) as session:
+            found = cases.headline(session, self.stage.workspace_id, "test", since=None)
+        amounts = {
+            what: getattr(sums, what) for sums in found.sums if sums.currency == "usd" for what in ("saved", "lost", "watched", "paid")
+        }
+        return dict(found.by_state), {what: amount for what, amount in amounts.items() if amount is not None}
 
     def course(self, session_id: str) -> list[str]:
         """The states it went through."""

@@ -1,6 +1,7 @@
 """Was it a save? One story for each row of the table and each door, told over months."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -85,13 +86,15 @@ def test_a_cancel_is_canceled_the_day_it_is_verified_and_after_its_period_too(di
 def test_a_cancel_that_is_undone_is_on_watch_for_an_interval_of_its_own(diary: Diary) -> None:
     visit = diary.cancels()
     diary.day(5)
-    diary.undoes()
-    assert diary.outcome(visit) == ("watch", "undone", None)
-    assert diary.worth(visit)["lost"] is None
+    back = diary.undoes()
+    assert diary.outcome(back) == ("watch", "undone", None)
     diary.day(34.9)
-    assert diary.outcome(visit) == ("watch", "undone", None)
+    assert diary.outcome(back) == ("watch", "undone", None)
     diary.day(35.1)
-    assert diary.outcome(visit) == ("saved", "undone", None)
+    assert diary.outcome(back) == ("saved", "undone", None)
+    # The visit that canceled did so; the one that took it back tells what came of it.
+    assert diary.outcome(visit) == ("canceled", None, None)
+    assert diary.headline()[0] == {"saved": 1}
 
 
 def test_a_cancel_undone_in_stripe_s_dashboard_is_on_watch_too(diary: Diary) -> None:
@@ -223,13 +226,24 @@ def test_who_leaves_out_of_a_pause_is_lost(diary: Diary) -> None:
 # Lost, by each door.
 
 
-def test_a_customer_who_stayed_and_cancels_in_the_flow_later_is_lost_through_the_flow(diary: Diary) -> None:
+def test_a_customer_who_stayed_and_cancels_in_the_flow_later_is_canceled_once(diary: Diary) -> None:
     first = diary.says_never_mind()
     diary.day(12)
     second = diary.cancels()
-    assert diary.outcome(first) == ("lost", "kept", "flow")
     assert diary.outcome(second) == ("canceled", None, None)
-    assert diary.worth(first)["lost"] == {"amount": 2900, "currency": "usd"}
+    diary.day(60)
+    assert diary.outcome(first) == ("watch", "kept", None)
+    assert diary.headline() == ({"canceled": 1}, {"lost": "$29.00"})
+
+
+def test_a_cancel_of_one_tab_is_lost_through_the_flow_in_the_other(diary: Diary) -> None:
+    first = diary.opens_the_flow().press("answer", reason="unused")
+    second = diary.says_never_mind()
+    first.press("confirm")
+    diary.work()
+    assert diary.outcome(diary.session_of(first)) == ("canceled", None, None)
+    assert diary.outcome(second) == ("lost", "kept", "flow")
+    assert diary.headline() == ({"lost": 1}, {"lost": "$29.00"})
 
 
 def test_a_cancel_in_stripe_s_open_portal_is_known_by_its_mark(diary: Diary) -> None:
@@ -429,6 +443,118 @@ def test_what_was_given_back_and_disputed_while_we_were_away_is_read_in_when_we_
     payments.close(diary.by_hand(), dispute["id"], "won")
     diary.work()
     assert diary.worth(visit)["paid"]["usd"]["disputed"] == 0
+
+
+# Who comes again.
+
+
+def net(diary: Diary, visit: str) -> int:
+    return sum(sums["paid"] - sums["refunded"] - sums["disputed"] for sums in diary.worth(visit).get("paid", {}).values())
+
+
+def received(diary: Diary, since: int) -> int:
+    """What this customer's invoices brought at Stripe."""
+    made = diary.local.world(diary.stage.account, False).all("invoice", customer=diary.customer)
+    return sum(one["amount_paid"] for one in made if one["status"] == "paid" and one["status_transitions"]["paid_at"] >= since)
+
+
+def test_who_comes_again_after_the_interval_is_another_case_and_each_invoice_is_one_s_alone(diary: Diary) -> None:
+    first = diary.says_never_mind()
+    diary.day(40)
+    second = diary.says_never_mind()
+    diary.day(75)
+    assert diary.headline() == ({"saved": 2}, {"saved": "$58.00", "paid": "$58.00"})
+    assert net(diary, first) + net(diary, second) == received(diary, diary.began(first)) == 5800
+    assert [len(diary.facts(visit, "invoice.paid")) for visit in (first, second)] == [1, 1]
+    diary.day(80)
+    third = diary.cancels()
+    diary.day(130)
+    assert [diary.outcome(visit)[0] for visit in (first, second, third)] == ["saved", "saved", "canceled"]
+    assert diary.headline()[0] == {"saved": 2, "canceled": 1}
+    assert diary.headline()[1]["lost"] == "$29.00"
+    assert sum(net(diary, visit) for visit in (first, second, third)) == received(diary, diary.began(first))
+
+
+def test_what_was_given_back_is_counted_with_its_invoice_whoever_came_meanwhile(diary: Diary) -> None:
+    first = diary.says_never_mind()
+    diary.day(40)
+    second = diary.says_never_mind()
+    diary.befalls("refund", amount=900)
+    diary.day(75)
+    assert (net(diary, first), net(diary, second)) == (2000, 2900)
+
+
+def test_a_departure_before_they_came_again_is_the_earlier_visit_s_however_late_it_is_told(diary: Diary) -> None:
+    visit = diary.says_never_mind()
+    diary.is_deaf = True
+    diary.day(10)
+    diary.changes(cancel_at_period_end=True)
+    diary.day(12)
+    again = diary.says_never_mind()
+    diary.is_deaf = False
+    diary.work()
+    assert diary.outcome(visit) == ("lost", "kept", "outside")
+    assert diary.outcome(again) == ("unknown", "kept", None)
+    assert diary.headline()[0] == {"lost": 1}
+    # Taken back since: that is the later visit's.
+    diary.day(13)
+    diary.changes(cancel_at_period_end=False)
+    diary.day(50)
+    assert (diary.outcome(visit)[0], diary.outcome(again)[0]) == ("lost", "saved")
+
+
+def test_who_owed_when_they_came_again_was_not_saved_by_what_they_paid_since(diary: Diary) -> None:
+    renewal = diary.renewal()
+    diary.prefers("save_interval_days", int(renewal) + 2)
+    visit = diary.says_never_mind()
+    diary.befalls("card_declines")
+    diary.day(renewal + 4)
+    again = diary.says_never_mind()
+    diary.befalls("card_works")
+    diary.day(renewal * 2 + 8)
+    assert diary.outcome(visit) == ("watch", "kept", None)
+    assert net(diary, visit) == 0
+    assert net(diary, again) == received(diary, diary.began(visit))
+
+
+def test_another_save_interval_is_for_those_who_come_later(diary: Diary) -> None:
+    first = diary.says_never_mind()
+    diary.prefers("save_interval_days", 5)
+    diary.minutes(40)
+    diary.day(10)
+    assert diary.outcome(first)[0] == "watch"
+    second = diary.says_never_mind()
+    diary.day(15.1)
+    assert diary.outcome(second)[0] == "saved"
+    diary.prefers("save_interval_days", 1)
+    assert diary.headline()[0] == {"saved": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_invoice_is_counted_in_two_visits_whatever_is_given_up_and_begun_again(diary: Diary, seed: int) -> None:
+    chance = random.Random(seed)
+    began = int(diary.clock().timestamp())
+    visits, day, subscription = [], 0.0, diary.subscription
+    for _ in range(7):
+        day += chance.choice([2, 9, 26, 33])
+        diary.day(day)
+        if diary.stripe("subscription", subscription)["status"] == "canceled":
+            subscription = diary.subscribes_again()
+        diary.stage = replace(diary.stage, shapes={**diary.stage.shapes, diary.shape: (diary.customer, subscription)})
+        match chance.choice(["stay", "stay", "cancel", "gone", "leave"]):
+            case "stay":
+                visits.append(diary.says_never_mind())
+            case "cancel":
+                visits.append(diary.cancels())
+            case "gone":
+                diary.changes(subscription, status="canceled")
+                diary.day(day := day + 1)
+            case "leave":
+                diary.opens_the_flow()
+    diary.day(day + 40)
+    told = [fact.data["invoice"] for visit in visits for fact in diary.facts(visit, "invoice.paid")]
+    assert len(told) == len(set(told))
+    assert 0 < sum(net(diary, visit) for visit in visits) <= received(diary, began)
 
 
 # How we know.

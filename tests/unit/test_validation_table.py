@@ -153,19 +153,22 @@ def test_the_interval_that_was_promised_stands_when_the_setting_changes() -> Non
 
 
 def test_billing_is_asked_when_a_save_fires_and_when_its_interval_is_over() -> None:
-    assert table.wants_look(WATCH, None, day(0))
-    assert not table.wants_look(WATCH, day(0), day(29))
-    assert table.wants_look(WATCH, day(0), END)
-    assert not table.wants_look(WATCH, END, day(31))
-    assert not table.wants_look(SAVED, END, day(31))
-    assert not table.wants_look(None, None, day(0))
-    assert not table.wants_look(Outcome(state="canceled", since=MARCH), None, day(0))
+    assert table.wants_look(WATCH, KEPT, None, day(0))
+    assert not table.wants_look(WATCH, KEPT, day(0), day(29))
+    assert table.wants_look(WATCH, KEPT, day(0), END)
+    assert not table.wants_look(WATCH, KEPT, END, day(31))
+    assert not table.wants_look(SAVED, KEPT, END, day(31))
+    assert not table.wants_look(None, KEPT, None, day(0))
+    assert not table.wants_look(Outcome(state="canceled", since=MARCH), KEPT, None, day(0))
+    assert not table.wants_look(WATCH, replace(KEPT, until=day(29)), day(0), END)
+    assert table.wants_look(WATCH, replace(KEPT, until=day(31)), day(0), END)
 
 
 def test_time_is_waited_for_only_where_it_can_change_something() -> None:
     assert table.due_at(None, VISIT, MARCH) == MARCH + timedelta(minutes=30)
     assert table.due_at(WATCH, KEPT, day(1)) == END
     assert table.due_at(WATCH, KEPT, day(31)) is None
+    assert table.due_at(WATCH, replace(KEPT, until=day(5)), day(6)) is None
     assert table.due_at(None, replace(TOOK, verified_at=None), day(1)) == END
     assert table.due_at(SAVED, KEPT, day(40)) is None
 

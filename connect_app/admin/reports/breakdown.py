@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from psycopg.errors import QueryCanceled
 from sqlalchemy import text
@@ -12,7 +12,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from connect_app import preferences
 from connect_app.admin import cases, days, outcomes
 from connect_app.admin.reports import cuts
 from connect_app.admin.reports.cuts import Asked
@@ -107,7 +106,6 @@ def broken_down(
     values = {
         "workspace": workspace_id,
         "mode": mode,
-        "interval": timedelta(days=preferences.read(session, workspace_id).save_interval_days),
         "since": days.whole(since).since,
         "most": MOST,
         "by_name": asked.by,

@@ -41,8 +41,6 @@ def save_setup() -> Response | tuple[str, int]:
         preferences.save(session, at.workspace_id, "attribution", form.attribution.data, now)
         interval = form.save_interval_days.data or before.save_interval_days
         preferences.save(session, at.workspace_id, "save_interval_days", interval, now)
-        if interval != before.save_interval_days:
-            cases.count_again(session, at.workspace_id, now)
         if form.attribution.data and not before.attribution:
             cases.look_again(session, at.workspace_id, now)
         details = {

@@ -36,14 +36,6 @@ MARKS = {
       insert into case_marks (workspace_id, mode, customer, subscription)
       select s.workspace_id, s.mode, s.customer, s.subscription from choices c join sessions s on s.id = c.session_id where c.id = new.choice_id;
       return null;""",
-    # Whoever has one session has one case, whatever the interval. The lock is that of jobs.counting: what it counts meanwhile is seen here.
-    "mark_interval": """
-      perform pg_advisory_xact_lock(hashtext('jobs.counting'), hashtext(coalesce(new.workspace_id, old.workspace_id)));
-      insert into case_marks (workspace_id, mode, customer, subscription)
-      select workspace_id, mode, customer, subscription from case_sessions
-      where workspace_id = coalesce(new.workspace_id, old.workspace_id)
-      group by workspace_id, mode, customer, subscription having count(*) > 1;
-      return null;""",
 }
 TRIGGERS = {
     "mark_opened": "after insert on sessions for each row when (new.shown_at is not null) execute function mark_session()",
@@ -57,10 +49,6 @@ TRIGGERS = {
     # An ended action does not begin again; where one ever did, the numbers should know.
     "mark_revived": "after update of state on actions for each row when (new.choice_id is not null and old.state in ('verified', 'failed'))"
     " execute function mark_action()",
-    "mark_set": "after insert on settings for each row when (new.name = 'save_interval_days') execute function mark_interval()",
-    "mark_set_anew": "after update on settings for each row"
-    " when (new.name = 'save_interval_days' and new.value is distinct from old.value) execute function mark_interval()",
-    "mark_unset": "after delete on settings for each row when (old.name = 'save_interval_days') execute function mark_interval()",
 }
 
 
@@ -75,6 +63,16 @@ def upgrade() -> None:
 
 def _count_cases() -> None:
     """Home and Analytics add up what was counted, and look only at what has changed since."""
+    # Those that are there keep the save interval of today: what held when they were opened, nobody wrote down.
+    op.add_column('sessions', sa.Column('save_interval_days', sa.Integer(), server_default='30', nullable=False))
+    for table in ("sessions", "settings"):
+        op.execute(f"alter table {table} no force row level security")
+    op.execute(
+        "update sessions s set save_interval_days = cast(t.value->>'value' as integer) from settings t"
+        " where t.workspace_id = s.workspace_id and t.name = 'save_interval_days'"
+    )
+    for table in ("sessions", "settings"):
+        op.execute(f"alter table {table} force row level security")
     op.create_table('case_marks',
     sa.Column('id', sa.BigInteger(), sa.Identity(), nullable=False),
     sa.Column('mode', sa.Text(), nullable=False),
@@ -152,6 +150,7 @@ def downgrade() -> None:
     op.drop_index('ix_sessions_chain', table_name='sessions')
     for table in reversed(CASE_TABLES):
         op.drop_table(table)
+    op.drop_column('sessions', 'save_interval_days')
     _no_ingestion()
 
 
