@@ -140,9 +140,9 @@ class Town:
             **values,
         )
         self.run(
-            "insert into actions (id, workspace_id, mode, choice_id, session_id, customer, subscription, verb, state, intent,"
-            " asked_at, changed_at) select :action, s.workspace_id, s.mode, c.id, s.id, s.customer, s.subscription, 'cancel', :state, '{}', :now,"
-            " :now from sessions s join choices c on c.session_id = s.id where c.id = :choice",
+            "insert into actions (id, workspace_id, mode, choice_id, session_id, customer, subscription, verb, state,"
+            " intent, asked_at, changed_at) select :action, s.workspace_id, s.mode, c.id, s.id, s.customer, s.subscription, 'cancel',"
+            " :state, '{}', :now, :now from sessions s join choices c on c.session_id = s.id where c.id = :choice",
             **values,
         )
 
@@ -260,6 +260,16 @@ def test_another_save_interval_counts_for_sessions_that_are_opened_later_and_cha
     town.interval(60)
     assert (told(town), town.marks()) == ({"lost": 1, "saved": 1}, 0)
     town.check(None)
+
+
+def test_a_session_of_which_nothing_is_known_yet_does_not_change_what_its_case_was(town: Town) -> None:
+    for hour, state in ((500, "canceled"), (400, "saved"), (300, "unknown"), (200, "open")):
+        town.open("a", "s", "test", hour, True)
+        town.decide(len(town.made) - 1, state, None, None)
+    assert told(town) == {"saved": 1}
+    town.decide(3, "unknown", None, None)
+    town.count()
+    assert told(town) == {"saved": 1}
 
 
 def test_who_was_still_on_watch_when_their_next_case_began_is_at_stake_once(town: Town) -> None:
