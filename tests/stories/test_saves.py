@@ -518,9 +518,9 @@ def test_who_owed_when_they_came_again_was_not_saved_by_what_they_paid_since(dia
 
 
 def test_another_save_interval_is_for_those_who_come_later(diary: Diary) -> None:
-    first = diary.says_never_mind()
+    browser = diary.opens_the_flow().press("answer", reason="unused")
     diary.prefers("save_interval_days", 5)
-    diary.minutes(40)
+    first = diary.session_of(browser.press("keep"))
     diary.day(10)
     assert diary.outcome(first)[0] == "watch"
     second = diary.says_never_mind()
@@ -530,7 +530,22 @@ def test_another_save_interval_is_for_those_who_come_later(diary: Diary) -> None
     assert diary.headline()[0] == {"saved": 1}
 
 
-@pytest.mark.parametrize("seed", range(3))
+def test_who_comes_back_and_opens_the_flow_for_the_new_subscription_is_one_visit_s_from_then_on(diary: Diary) -> None:
+    first = diary.cancels()
+    diary.day(40)
+    again = diary.subscribes_again()
+    assert diary.outcome(first) == ("watch", "resubscribed", None)
+    began = diary.began(first)
+    diary.day(45)
+    diary.stage = replace(diary.stage, shapes={**diary.stage.shapes, diary.shape: (diary.customer, again)})
+    second = diary.says_never_mind()
+    diary.day(110)
+    assert (diary.outcome(first)[0], diary.outcome(second)[0]) == ("watch", "saved")
+    assert net(diary, second) > 0
+    assert net(diary, first) + net(diary, second) == received(diary, began)
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_no_invoice_is_counted_in_two_visits_whatever_is_given_up_and_begun_again(diary: Diary, seed: int) -> None:
     chance = random.Random(seed)
     began = int(diary.clock().timestamp())
