@@ -246,7 +246,8 @@ def fail(rt: Runtime, event_id: str, account: str, *, livemode: bool = False) ->
             text(
                 "insert into webhook_events"
                 " (id, account, livemode, type, api_version, created_at, received_at, settled_at, raw, state, attempts, error)"
-                " values (:id, :account, :livemode, 'customer.updated', '2026-10-28.endive', now(), now(), now(), '{}', 'failed', 8, :error)"
+                " values"
+                " (:id, :account, :livemode, 'customer.updated', '2026-10-28.endive', now(), now(), now(), '{}', 'failed', 8, :error)"
             ),
             {"id": event_id, "account": account, "livemode": livemode, "error": "no <b>object</b> in it"},
         )
