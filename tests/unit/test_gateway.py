@@ -258,8 +258,15 @@ def test_an_id_that_would_name_another_path_is_missing(stripe: Stripe, account: 
 
 def test_an_id_is_one_part_of_the_path(stripe: Stripe, account: gateway.AccountGateway) -> None:
     stripe.answers(test_objects.subscription())
-    account.subscription("../accounts?x=é#y")
-    assert stripe.requests[0].path == "/v1/subscriptions/..%2Faccounts%3Fx%3D%C3%A9%23y"
+    account.subscription("..accounts?x=é#y")
+    assert stripe.requests[0].path == "/v1/subscriptions/..accounts%3Fx%3D%C3%A9%23y"
+
+
+@pytest.mark.parametrize("id", ["../accounts", "a/b", "a\\b", "a\nb", "..", ""])
+def test_an_id_that_would_be_another_path_is_nobodys_and_is_not_asked_for(stripe: Stripe, account: gateway.AccountGateway, id: str) -> None:
+    with pytest.raises(errors.Missing):
+        account.subscription(id)
+    assert stripe.requests == []
 
 
 def page(*data: Any, has_more: bool = False) -> Any:

@@ -105,7 +105,6 @@ HOSTILE_COPY = [
     "{% render 'x' %}",
     "{% assign a = 1 %}",
     "{% capture a %}b{% endcapture %}",
-    "{{ first_name | base64_decode }}",
     "{% for i in (1..100000000) %}x{% endfor %}",
     "{% if",
     "{{",
@@ -120,6 +119,12 @@ def test_hostile_copy_is_shown_literally_or_refused(copy: str) -> None:
     assert "<class" not in shown
     assert "Ada" not in shown
     assert shown == copy or wording.problem(copy) or shown in {"there", ""}
+
+
+def test_a_filter_that_is_none_is_refused_and_where_it_was_kept_leaves_the_value_as_it_is() -> None:
+    copy = "{{ first_name | base64_decode }}"
+    assert wording.problem(copy)
+    assert wording.render(copy, {"first_name": "Ada"}) == "Ada"
 
 
 def test_half_a_character_is_shown_as_unreadable() -> None:
