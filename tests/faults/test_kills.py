@@ -34,8 +34,8 @@ SETTLED = {"verified", "manual", "failed"}
 
 NO_IDEMPOTENCY_KEY = stage.Edit(
     file="jobs/actions/course.py",
-    old='return self.talk.ask("write", lambda: stripe.write(call, idempotency_key=key), key)',
-    new='return self.talk.ask("write", lambda: stripe.write(call, idempotency_key=f"{key}{id(stripe)}{time.time_ns()}"), key)',
+    old='read = self.talk.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)',
+    new='read = self.talk.ask("write", lambda: stripe.write(sent, idempotency_key=f"{key}{id(stripe)}{time.time_ns()}"), key)',
 )
 IMPORT_TIME = stage.Edit(file="jobs/actions/course.py", old="import structlog\n", new="import time\n\nimport structlog\n")
 NO_LEASE = stage.Edit(
