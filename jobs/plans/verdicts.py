@@ -33,8 +33,3 @@ Verdict = Plan | AlreadyDone | Refused
 def one(call: Call) -> Plan:
     """The plan of a single call."""
     return Plan(calls=(call,))
-
-
-def ended(what: str) -> Refused:
-    """Nothing revives an ended subscription; `what` completes the sentence."""
-    return Refused(code="subscription_ended", message=f"The subscription has already ended: {what}. Nothing was changed.", is_final=True)
