@@ -27,14 +27,11 @@ _BATCH = 2_000
 #
 # A case is one customer's opened sessions for one subscription, each within the save interval of the one before, which is the one that was
 # set when that one was opened. It is counted where its first session was opened, and its outcome is that of the last session of which one
-# is known. `begun_at`, `case_state` and `case_revenue` stand in the row of its first session; they are null in the others. Who was still
-# on watch when their next case began has their revenue at stake in that one alone.
+# is known. `begun_at`, `case_state` and `case_revenue` stand in the row of its first session; they are null in the others.
 NUMBERED = """
 seen as (
   select s.id, s.mode, s.customer, s.subscription, s.minted_at, s.shown_at, o.state as found, o.how, coalesce(o.state, 'open') as state,
-    case when o.state in ('watch', 'paused') and jsonb_typeof(o.revenue) = 'object' and lead(s.shown_at) over mine
-      > s.shown_at + make_interval(hours => 24 * s.save_interval_days) then o.revenue - 'stake' else o.revenue end as revenue,
-    lag(s.shown_at + make_interval(hours => 24 * s.save_interval_days)) over mine as joins_until
+    o.revenue, lag(s.shown_at + make_interval(hours => 24 * s.save_interval_days)) over mine as joins_until
   from wanted join sessions s on s.workspace_id = :workspace and s.mode = wanted.mode and s.customer = wanted.customer
     and s.subscription = wanted.subscription
   left join outcomes o on o.session_id = s.id
@@ -61,7 +58,8 @@ seen as (
   from told
 )"""
 
-# What a case is worth, in a row for each amount; what nobody could say has none. For a lateral join with `case_state`, `case_revenue`.
+# What a case is worth, in a row for each amount; what nobody could say has none, and what is told in a later session is left to it.
+# For a lateral join with `case_state`, `case_revenue`.
 AMOUNTS = """
   select what, currency, amount from (
     select 'saved' as what, case_revenue->'saved'->>'currency' as currency, cast(case_revenue->'saved'->>'amount' as bigint) as amount
@@ -77,7 +75,7 @@ AMOUNTS = """
       - cast(each.value->>'disputed' as bigint)
     from jsonb_each(case when jsonb_typeof(case_revenue->'paid') = 'object' then case_revenue->'paid' else '{}' end) each
     where case_state in ('saved', 'watch', 'paused')
-  ) every_amount where currency is not null
+  ) every_amount where currency is not null and (what = 'paid' or case_revenue->>'told_in' is null)
 """
 
 # The lines of `rows` (as case_sessions has them) that sums are made of: `at` is when it counts, `number` 1 where it is known.

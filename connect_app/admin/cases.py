@@ -45,10 +45,8 @@ select what, key, sum(number) as number, sum(amount) as amount, sum(unknown) as 
 # The paused come last; each half is in the order of an index, so that nobody but those who are shown is looked at.
 _NEXT = """
   select o.* from outcomes o join sessions s on s.id = o.session_id and s.mode = :mode
-  where o.workspace_id = :workspace and o.state = '{state}' and not exists (
-    select 1 from sessions later where later.workspace_id = :workspace and later.mode = :mode and later.customer = s.customer
-      and later.subscription = s.subscription and (later.shown_at, later.id) > (s.shown_at, s.id)
-  ) order by o.interval_ends_at, o.session_id limit :most
+  where o.workspace_id = :workspace and o.state = '{state}' and o.revenue->>'told_in' is null
+  order by o.interval_ends_at, o.session_id limit :most
 """
 _WATCHED = f"""
 with next as (({_NEXT.format(state="watch")}) union all ({_NEXT.format(state="paused")}))

@@ -62,7 +62,8 @@ def lines(outcome: Outcome | None) -> list[Line]:
             found.append(Line(name=name, value=told or "Cannot be said", note=note if told else _UNSAYABLE, read_at=at))
     for key, name in (("saved", "Saved"), ("lost", "Lost")):
         if known.get(key):
-            found.append(Line(name=name, value=cases.amount(known[key]) or "Cannot be said", note="a month"))
+            note = f"a month, counted in {known['told_in']}" if known.get("told_in") else "a month"
+            found.append(Line(name=name, value=cases.amount(known[key]) or "Cannot be said", note=note))
     read_at = datetime.fromisoformat(known["paid_read_at"]) if known.get("paid_read_at") else None
     for currency, sums in sorted((known.get("paid") or {}).items()):
         net = Money(sums["paid"] - sums["refunded"] - sums["disputed"], currency)

@@ -15,7 +15,7 @@ from connect_app.runtime import Runtime
 _PORTION = 500
 HEADER = (
     "session", "mode", "origin", "customer", "subscription", "plan", "minted_at", "opened_at", "reason", "comment", "offer", "offer_name",
-    "outcome", "how", "door", "since", "decided_at", "checked_at", "currency", "mrr_at_stake", "mrr_saved", "mrr_lost",
+    "outcome", "how", "door", "since", "decided_at", "checked_at", "currency", "mrr_at_stake", "mrr_saved", "mrr_lost", "counted_in",
     "paid_since", "refunded", "disputed",
 )  # fmt: skip
 
@@ -80,6 +80,7 @@ def _cells(row: sessions.Row, shown_at: datetime, kept: Outcome | None) -> list[
         row.offer, row.offer_name, row.outcome, kept.how if kept else None, kept.door if kept else None, kept.since if kept else None,
         kept.interval_ends_at if kept else None, kept.checked_at if kept else None, currency,
         _amount(known.get("stake"), currency), _amount(known.get("saved"), currency), _amount(known.get("lost"), currency),
+        known.get("told_in"),
         *(_minor(paid.get(key), currency) if paid else None for key in ("paid", "refunded", "disputed")),
     ]  # fmt: skip
 

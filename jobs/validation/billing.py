@@ -29,7 +29,8 @@ _INVOICES = 10
 class Case:
     """One session as its outcome is decided. `shown` is the subscription its standing is about: its own, or the one that followed it.
 
-    `before` is its subscription as it was before what was chosen changed anything, where something did.
+    `before` is its subscription as it was before what was chosen changed anything, where something did. `later` are the sessions in which
+    its customer came again.
     """
 
     row: FlowSession
@@ -41,7 +42,13 @@ class Case:
     is_attributed: bool
     standing: table.Standing | None
     shown: objects.Subscription | None
+    later: Sequence[footing.Later]
     before: objects.Subscription | None
+
+    @property
+    def until(self) -> datetime | None:
+        """When the customer came again: what is paid from then on is told there."""
+        return self.later[0].shown_at if self.later else None
 
     @property
     def can_look(self) -> bool:
@@ -64,7 +71,6 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
         session.execute(select(Connection).where(Connection.id == row.connection_id)).scalar_one_or_none() if row.connection_id else None
     )
     held = footing.held(session, row)
-    until = footing.until(session, row, held.subscription if held is not None else None)
     chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
     verified_at = _verified_at(chosen)
     visit = table.Visit(
@@ -75,12 +81,11 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
         choice=cast(table.Verb, choice.verb) if choice is not None else None,
         chosen_at=choice.made_at if choice is not None else None,
         verified_at=verified_at,
-        undone_at=_undone_at(session, row, choice, verified_at, actions, held, until=until, was=_outcome(kept)),
-        until=until,
+        undone_at=_undone_at(session, row, choice, verified_at, actions, held),
     )
     standing, shown = (None, None)
     if connection is not None and settings.attribution:
-        standing, shown = footing.of(session, row, connection, actions, held, until=until, is_missing=is_missing)
+        standing, shown = footing.of(session, row, connection, held, is_missing=is_missing)
     planned = next((action.call for action in chosen if action.call), None)
     return Case(
         row=row,
@@ -92,6 +97,7 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
         is_attributed=settings.attribution,
         standing=standing,
         shown=shown,
+        later=footing.later(session, row, held.subscription if held is not None else None),
         before=objects.read_subscription(planned["before"]) if planned else None,
     )
 
@@ -114,7 +120,7 @@ def look(rt: Runtime, case: Case) -> bool:
         others = account.subscriptions(customer=case.row.customer)
         with rt.transaction(connection.workspace_id) as session:
             projections.apply_reads(session, *place, others.value.items, others.as_of)
-            later = footing.successor(session, case.row, held.subscription, case.visit.until) if held is not None else None
+            later = footing.successor(session, case.row, held.subscription) if held is not None else None
         if later is not None:
             _read_invoices(rt, account, connection, later.subscription.id)
     return is_there
@@ -189,14 +195,8 @@ def _undone_at(
     verified_at: datetime | None,
     actions: Sequence[Action],
     held: footing.Held | None,
-    *,
-    until: datetime | None,
-    was: table.Outcome | None,
 ) -> datetime | None:
-    """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows.
-
-    Signs since `until`, when the customer's next session began, are that one's; what was known by then stays.
-    """
+    """The first sign that a cancellation was taken back: a change of ours, an event of Stripe's, or what the mirror shows."""
     if choice is None:
         own = [action.verified_at for action in actions if action.session_id == row.id and action.verb == "undo_cancel"]
         return min((at for at in own if at is not None), default=None)
@@ -211,12 +211,6 @@ def _undone_at(
     )
     if held is not None and not footing.has_left(held.subscription):
         signs.append(held.as_of)
-    if until is not None:
-        signs = [at for at in signs if at < until.replace(microsecond=0)]
-        by_it = (action.verified_at for action in actions if action.session_id == row.id and _clears(action))
-        signs.extend(at for at in by_it if at is not None)
-        if was is not None and was.how == "undone" and was.interval_ends_at is not None:
-            signs.append(was.interval_ends_at - timedelta(days=row.save_interval_days))
     # Stripe's times are whole seconds: what bears the second of the cancel's proof may be older than it.
     return min((at for at in signs if at.replace(microsecond=0) > verified_at.replace(microsecond=0)), default=None)
 

@@ -28,14 +28,11 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
     now = rt.now()
     with rt.transaction(claim.tenant) as session:
         case = billing.load(session, claim.tenant, claim.row_id)
-        if case is not None and case.was is None:
-            # Theirs ended when this one began, and what was told of them meanwhile may be this one's.
-            ask(session, claim.tenant, footing.earlier(session, case.row), now)
     if case is None:
         return work.Done()
     is_missing, looked_at, hindrance = False, None, None
     steps = table.settled(case.was, case.visit, case.standing, now)
-    wants_look = table.wants_look(steps[-1] if steps else case.was, case.visit, case.looked_at, now)
+    wants_look = table.wants_look(steps[-1] if steps else case.was, case.looked_at, now)
     if wants_look and not case.can_look:
         hindrance = "Stripe cannot be asked" if case.is_attributed else None
     try:
@@ -86,6 +83,9 @@ def reckon(
     if was is not None and (steps or looked_at is not None or case.was is not None):
         revenue = _keep(session, case, was, looked_at or case.looked_at, now)
     _tell(session, case, steps, revenue, now)
+    if steps or case.was is None:
+        # What is paid from this one on is no longer told in theirs, and what became of them may be told here.
+        ask(session, workspace_id, footing.earlier(session, case.row), now)
     return table.due_at(was, case.visit, now)
 
 
@@ -126,9 +126,10 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
             before=case.before,
             subscriptions=_subscriptions(case),
             since=case.visit.shown_at,
-            until=case.visit.until,
+            until=case.until,
             now=now,
         )
+        revenue["told_in"] = worth.told_in(case.row.subscription, outcome, case.later)
     values = {
         "state": outcome.state,
         "how": outcome.how,
@@ -148,7 +149,7 @@ def _payments(session: Session, case: billing.Case) -> None:
     row, connection = case.row, case.connection
     if connection is None:
         return
-    begun, ended = worth.span(case.visit.shown_at, case.visit.until)
+    begun, ended = worth.span(case.visit.shown_at, case.until)
     paid = (
         select(Invoice.id, Invoice.paid_at, Invoice.amount_paid, Invoice.currency, Invoice.subscription)
         .where(

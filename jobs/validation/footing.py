@@ -1,13 +1,12 @@
 """Where a session's customer stands, by the mirror: still here, leaving, gone, or back with another subscription."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Double, cast, exists, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from connect_app.models import Action, Connection, FlowSession, Invoice, Subscription
+from connect_app.models import Action, Connection, FlowSession, Invoice, Outcome, Subscription
 from connect_app.stripe_gateway import objects
 from jobs.validation import doors, table
 
@@ -18,6 +17,16 @@ class Held:
 
     subscription: objects.Subscription
     as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """A session in which the same customer came again, and what has become of it."""
+
+    id: str
+    subscription: str
+    shown_at: datetime
+    state: str
 
 
 def held(session: Session, row: FlowSession) -> Held | None:
@@ -38,16 +47,11 @@ def of(
     session: Session,
     row: FlowSession,
     connection: Connection,
-    actions: Sequence[Action],
     held: Held | None,
     *,
-    until: datetime | None,
     is_missing: bool,
 ) -> tuple[table.Standing | None, objects.Subscription | None]:
-    """Where the customer stands, and the subscription that says so; (None, None) where nobody knows of one.
-
-    `until` is when the customer's next session began: of later departures and payments nothing is said here.
-    """
+    """Where the customer stands, and the subscription that says so; (None, None) where nobody knows of one."""
     if held is None:
         gone = session.execute(
             select(Subscription.as_of).where(Subscription.connection_id == connection.id, Subscription.id == row.subscription)
@@ -56,20 +60,15 @@ def of(
         return (table.Standing(kind="missing", as_of=gone or row.last_activity_at) if known else None), None
     own = held.subscription
     if not has_left(own):
-        return _shown(session, connection, held, until=until), own
-    left = table.Left(at=_left_at(own) or held.as_of, door=_door(own, actions, connection))
-    if is_later(left.at, until):
-        return None, own
-    after = successor(session, row, own, until)
+        return _shown(session, connection, held), own
+    left = table.Left(at=_left_at(own) or held.as_of, door=_door(session, own, connection))
+    after = successor(session, row, own)
     if after is None:
         kind: table.Kind = "leaving" if own.is_scheduled_to_cancel and own.status is not objects.Status.UNPAID else "ended"
         return table.Standing(kind=kind, as_of=held.as_of, left_at=left.at, door=left.door), own
     # Stripe's deadline for coming back runs from the end, not from the day it was decided.
     left = table.Left(at=own.ended_at or left.at, door=left.door)
-    if has_left(after.subscription) and is_later(_left_at(after.subscription) or after.as_of, until):
-        return None, after.subscription
-    standing = _shown(session, connection, after, until=until, successor_at=after.subscription.created, predecessor=left)
-    return standing, after.subscription
+    return _shown(session, connection, after, successor_at=after.subscription.created, predecessor=left), after.subscription
 
 
 def _shown(
@@ -77,24 +76,21 @@ def _shown(
     connection: Connection,
     held: Held,
     *,
-    until: datetime | None,
     successor_at: datetime | None = None,
     predecessor: table.Left | None = None,
 ) -> table.Standing:
     one = held.subscription
     tries, collection = Invoice.raw["attempt_count"].as_string(), Invoice.raw["collection_method"].as_string()
-    invoices = select(Invoice.status, Invoice.created_at, Invoice.paid_at, tries.label("tries"), collection.label("collection")).where(
+    invoices = select(Invoice.status, Invoice.created_at, tries.label("tries"), collection.label("collection")).where(
         Invoice.connection_id == connection.id,
         Invoice.subscription == one.id,
         Invoice.is_deleted.is_(False),
         Invoice.status.is_distinct_from("draft"),
     )
-    found = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
-    made = [invoice for invoice in found if not is_later(invoice.created_at, until)]
+    made = session.execute(invoices.order_by(Invoice.created_at.desc(), Invoice.id.desc())).all()
     asked = [invoice for invoice in made if not _is_let_go(invoice.status, invoice.tries, invoice.collection)]
-    paid = [invoice for invoice in made if invoice.status == "paid" and not is_later(invoice.paid_at, until)]
     # An invoice that nobody wants paid is not owed; but where there are no others, nothing shows that they pay.
-    is_owing = bool(made) and (not asked or asked[0] not in paid)
+    is_owing = bool(made) and (not asked or asked[0].status != "paid")
     kind: table.Kind = "paying"
     if has_left(one):
         kind = "leaving" if one.is_scheduled_to_cancel and one.status is not objects.Status.UNPAID else "ended"
@@ -106,8 +102,8 @@ def _shown(
         kind=kind,
         as_of=held.as_of,
         left_at=_left_at(one) if has_left(one) else None,
-        door=doors.door(one, (), connection.portal_cancel_open) if has_left(one) else None,
-        charged_at=max((invoice.created_at for invoice in paid), default=None),
+        door=_door(session, one, connection) if has_left(one) else None,
+        charged_at=max((invoice.created_at for invoice in made if invoice.status == "paid"), default=None),
         successor_at=successor_at,
         predecessor=predecessor,
     )
@@ -125,13 +121,15 @@ def _left_at(subscription: objects.Subscription) -> datetime | None:
     return subscription.canceled_at or subscription.ended_at
 
 
-def _door(subscription: objects.Subscription, actions: Sequence[Action], connection: Connection) -> str:
-    ours = [
-        (action.asked_at, action.verified_at)
-        for action in actions
-        if action.verb == "cancel" and action.verified_at is not None and action.subscription == subscription.id
-    ]
-    return doors.door(subscription, ours, connection.portal_cancel_open)
+def _door(session: Session, subscription: objects.Subscription, connection: Connection) -> str:
+    ours = select(Action.asked_at, Action.verified_at).where(
+        Action.connection_id == connection.id,
+        Action.subscription == subscription.id,
+        Action.verb == "cancel",
+        Action.verified_at.is_not(None),
+    )
+    found = [(line.asked_at, line.verified_at) for line in session.execute(ours)]
+    return doors.door(subscription, found, connection.portal_cancel_open)
 
 
 def earlier(session: Session, row: FlowSession) -> list[str]:
@@ -140,23 +138,24 @@ def earlier(session: Session, row: FlowSession) -> list[str]:
     return list(session.execute(select(FlowSession.id).where(*mine)).scalars())
 
 
-def until(session: Session, row: FlowSession, own: objects.Subscription | None) -> datetime | None:
-    """When the customer next opened the flow, for this subscription or for one that may have followed it; None where they have not."""
-    later = select(func.min(FlowSession.shown_at)).where(
-        _of_customer(row), tuple_(FlowSession.shown_at, FlowSession.id) > (row.shown_at, row.id)
-    )
+def later(session: Session, row: FlowSession, own: objects.Subscription | None) -> list[Later]:
+    """The customer's sessions opened after this one, for its subscription or for one that may have followed it, in their order."""
     about = FlowSession.subscription == row.subscription
     if own is not None and has_left(own) and (left_at := _left_at(own)) is not None:
         about |= FlowSession.subscription.in_(select(Subscription.id).where(*_following(row, left_at)))
-    return session.execute(later.where(about)).scalar_one()
+    opened = (
+        select(FlowSession.id, FlowSession.subscription, FlowSession.shown_at, Outcome.state)
+        .outerjoin(Outcome, Outcome.session_id == FlowSession.id)
+        .where(_of_customer(row), tuple_(FlowSession.shown_at, FlowSession.id) > (row.shown_at, row.id), about)
+        .order_by(FlowSession.shown_at, FlowSession.id)
+    )
+    return [
+        Later(id=line.id, subscription=line.subscription, shown_at=line.shown_at, state=line.state or "open")
+        for line in session.execute(opened)
+    ]
 
 
-def is_later(at: datetime | None, until: datetime | None) -> bool:
-    """Whether this belongs to the customer's next session. Stripe's times are whole seconds: that of its beginning is its own."""
-    return at is not None and until is not None and at >= until.replace(microsecond=0)
-
-
-def successor(session: Session, row: FlowSession, left: objects.Subscription, until: datetime | None) -> Held | None:
+def successor(session: Session, row: FlowSession, left: objects.Subscription) -> Held | None:
     """The subscription with which the customer came back: begun once this one was given up, and not merely tried. Running before ended.
 
     Who had given up several came back to the one of which they were last in the flow.
@@ -179,8 +178,6 @@ def successor(session: Session, row: FlowSession, left: objects.Subscription, un
         func.to_timestamp(cast(ended, Double)) <= Subscription.created_at,
     )
     found = select(Subscription.raw, Subscription.as_of).where(*_following(row, left_at), ~is_anothers)
-    if until is not None:
-        found = found.where(Subscription.created_at < until.replace(microsecond=0))
     held = [Held(subscription=objects.read_subscription(line.raw), as_of=line.as_of) for line in session.execute(found)]
     return min(held, key=lambda one: (has_left(one.subscription), one.subscription.created, one.subscription.id), default=None)
 

@@ -29,7 +29,7 @@ class Visit:
     """What the session shows. Of the choice: its verb, when it was made, when its change was verified (None: not, or not yet).
 
     `undone_at` is when a cancellation was seen to be taken back, after this session's own or by it. `interval` is the save interval as
-    it was set at the first look. `until` is when the customer's next session began: what billing shows of later does not concern this one.
+    it was set at the first look.
     """
 
     shown_at: datetime
@@ -40,11 +40,6 @@ class Visit:
     chosen_at: datetime | None = None
     verified_at: datetime | None = None
     undone_at: datetime | None = None
-    until: datetime | None = None
-
-    def is_passed(self, ends_at: datetime) -> bool:
-        """Whether the customer came again before their save interval ended."""
-        return self.until is not None and self.until < ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,25 +95,19 @@ def due_at(outcome: Outcome | None, visit: Visit, now: datetime) -> datetime | N
     elif outcome is None or outcome.state == "open":
         moment = visit.last_activity_at + ABANDONED_AFTER
     elif outcome.state == "watch" and outcome.interval_ends_at is not None:
-        if visit.is_passed(outcome.interval_ends_at):
-            return None
         moment = outcome.interval_ends_at
     else:
         return None
     return moment if moment > now else None
 
 
-def wants_look(outcome: Outcome | None, visit: Visit, looked_at: datetime | None, now: datetime) -> bool:
-    """Whether billing has to be asked, and not only the mirror: once when a save fires, and once when its interval is over.
-
-    Who came again within it is looked at with the later session.
-    """
+def wants_look(outcome: Outcome | None, looked_at: datetime | None, now: datetime) -> bool:
+    """Whether billing has to be asked, and not only the mirror: once when a save fires, and once when its interval is over."""
     if outcome is None or outcome.state not in ("watch", "paused", "unknown") or outcome.interval_ends_at is None:
         return False
     if looked_at is None or (outcome.state == "watch" and looked_at < outcome.since):
         return True
-    is_over = looked_at < outcome.interval_ends_at <= now and not visit.is_passed(outcome.interval_ends_at)
-    return outcome.state == "watch" and is_over
+    return outcome.state == "watch" and looked_at < outcome.interval_ends_at <= now
 
 
 def _next(was: Outcome | None, visit: Visit, standing: Standing | None, now: datetime) -> Outcome:
@@ -185,9 +174,6 @@ def _watched(was: Outcome | None, visit: Visit, standing: Standing | None, now: 
         return known if known.state == "unknown" else replace(known, state="unknown", since=now, door=None)
     if (left := _left(standing, None if how == "resubscribed" else ends_at)) is not None:
         return replace(known, state="lost", since=left.at, door=left.door)
-    # It stays in the state it had when they came again. Where the interval was over by then, what it was worth can still be told.
-    if visit.until is not None and (known.state in ("lost", "unknown") or visit.is_passed(ends_at)):
-        return known
     if known.state in ("lost", "unknown"):
         return replace(known, state="watch", since=standing.as_of, door=None)
     return _stayed(known, standing, now, ends_at)

@@ -2,8 +2,8 @@
 
 The shape of `outcomes.revenue`, every amount `{amount, currency}` in minor units, `amount` null where it cannot be said:
 `{stake?: amount + {read_at}, fired?: amount + {status, read_at}, ended?: amount + {status, read_at}, saved: amount|null, lost: amount|null,
-paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fired` and `ended` are frozen when they are first known;
-`paid` is of the last look.
+told_in?: session|null, paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fired` and `ended` are frozen when they
+are first known; `paid` is of the last look. Where `told_in` names a later session, all but `paid` is counted there and not here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from connect_app.models import Charge, Invoice
 from connect_app.models.base import Json
 from connect_app.stripe_gateway import objects
-from jobs.validation import table
+from jobs.validation import footing, table
 from webhooks import mirror, revenue
 
 _FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+_HERE = ("watch", "paused", "saved")
 # In these, the disputed money is with us: won, or an inquiry that has taken none.
 _UNDISPUTED = ("won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed")
 
@@ -55,6 +56,26 @@ def weighed(
     weight["paid"] = paid_since(session, connection_id, subscriptions, since, until)
     weight["paid_read_at"] = now.isoformat()
     return weight
+
+
+def told_in(subscription: str, outcome: table.Outcome, later: Sequence[footing.Later]) -> str | None:
+    """The session in whose amounts those of this one (about `subscription`) are, so that sums have them once; None: they are its own.
+
+    That is the last one that was lost to the same departure; or, of who is still here, the last one that began before this was decided.
+    """
+    for one in reversed(later):
+        if outcome.state in ("lost", "canceled"):
+            # A subscription has one departure at a time; one that followed it was left after the session about that began.
+            is_same = one.subscription == subscription or one.shown_at.replace(microsecond=0) <= outcome.since
+            if one.state in ("lost", "canceled") and is_same:
+                return one.id
+        elif outcome.state in _HERE and one.state in _HERE and (outcome.state != "saved" or _began_before(one, outcome.interval_ends_at)):
+            return one.id
+    return None
+
+
+def _began_before(one: footing.Later, at: datetime | None) -> bool:
+    return at is not None and one.shown_at < at
 
 
 def paid_since(

@@ -25,8 +25,7 @@ NOW = datetime(2026, 6, 15, 9, 30, tzinfo=UTC)
 CASES = """
 with seen as (
   select s.id, s.customer, s.subscription, s.shown_at, coalesce(o.state, 'open') as state, o.revenue,
-    lag(s.shown_at) over mine as before, lag(s.save_interval_days) over mine as days,
-    lead(s.shown_at) over mine - s.shown_at > make_interval(hours => 24 * s.save_interval_days) as is_followed
+    lag(s.shown_at) over mine as before, lag(s.save_interval_days) over mine as days
   from sessions s left join outcomes o on o.session_id = s.id
   where s.workspace_id = :workspace and s.mode = :mode and s.shown_at is not null
   window mine as (partition by s.customer, s.subscription order by s.shown_at, s.id)
@@ -45,13 +44,13 @@ COUNTED = "select state, count(*) as cases from cases where cast(:since as times
 WORTH = """
 select currency, what, sum(amount) as amount, count(*) filter (where amount is null) as unknown from (
   select 'saved' as what, revenue->'saved'->>'currency' as currency, cast(revenue->'saved'->>'amount' as bigint) as amount, begun_at
-  from cases where state = 'saved'
+  from cases where state = 'saved' and revenue->>'told_in' is null
   union all
   select 'lost', revenue->'lost'->>'currency', cast(revenue->'lost'->>'amount' as bigint), begun_at
-  from cases where state in ('lost', 'canceled')
+  from cases where state in ('lost', 'canceled') and revenue->>'told_in' is null
   union all
   select 'watched', revenue->'stake'->>'currency', cast(revenue->'stake'->>'amount' as bigint), begun_at
-  from cases where state in ('watch', 'paused') and is_followed is distinct from true
+  from cases where state in ('watch', 'paused') and revenue->>'told_in' is null
   union all
   select 'paid', each.key, cast(each.value->>'paid' as bigint) - cast(each.value->>'refunded' as bigint)
     - cast(each.value->>'disputed' as bigint), begun_at
@@ -69,7 +68,14 @@ currencies = st.sampled_from(["usd", "eur"])
 one_amount = st.fixed_dictionaries({"currency": currencies, "amount": amounts})
 paid = st.dictionaries(currencies, st.fixed_dictionaries({key: st.integers(0, 5000) for key in ("paid", "refunded", "disputed")}))
 revenues = st.none() | st.fixed_dictionaries(
-    {}, optional={"stake": one_amount, "saved": one_amount, "lost": one_amount, "paid": paid | st.none()}
+    {},
+    optional={
+        "stake": one_amount,
+        "saved": one_amount,
+        "lost": one_amount,
+        "paid": paid | st.none(),
+        "told_in": st.none() | st.just("ses_later"),
+    },
 )
 hours = st.integers(0, 24 * 75)
 which = st.integers(0, 30)
@@ -272,10 +278,11 @@ def test_a_session_of_which_nothing_is_known_yet_does_not_change_what_its_case_w
     assert told(town) == {"saved": 1}
 
 
-def test_who_was_still_on_watch_when_their_next_case_began_is_at_stake_once(town: Town) -> None:
+def test_what_is_told_in_a_later_case_is_at_stake_once(town: Town) -> None:
     for hour in (2000, 10):
         town.open("a", "s", "test", hour, True)
         town.decide(len(town.made) - 1, "watch", "kept", {"stake": {"currency": "usd", "amount": 2900}})
+    town.decide(0, "watch", "kept", {"stake": {"currency": "usd", "amount": 2900}, "told_in": town.made[1]})
     for _ in range(2):
         with town.rt.transaction(town.stage.workspace_id) as session:
             [sums] = cases.headline(session, town.stage.workspace_id, "test", since=None).sums

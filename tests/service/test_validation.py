@@ -105,6 +105,18 @@ def test_an_owner_is_told_saved_only_once_it_is_and_when_it_will_be_decided(diar
     assert "n Stripe’s portal, in its dashboard or by the API: Stripe does not say which" in story
 
 
+def test_what_is_lost_in_two_sessions_is_said_to_be_counted_in_one(diary: Diary, whole: Flask) -> None:
+    first = diary.says_never_mind()
+    diary.day(3)
+    second = diary.cancels()
+    member = owner(diary, whole)
+    assert f"Lost $29.00 a month, counted in {second}" in said(member.get(f"/sessions/{first}"))
+    assert "counted in" not in said(member.get(f"/sessions/{second}"))
+    sheet = member.client.get(f"/admin/{member.slug}/flows/analytics.csv?period=all").get_data(as_text=True)
+    found = {row["session"]: (row["mrr_lost"], row["counted_in"]) for row in csv.DictReader(io.StringIO(sheet))}
+    assert found == {first: ("29.00", second), second: ("29.00", "")}
+
+
 def test_raw_rows_come_as_csv_in_which_nothing_runs(diary: Diary, whole: Flask) -> None:
     browser = diary.opens_the_flow().press("answer", reason="unused", comment='=HYPERLINK("http://evil.example")')
     browser.press("confirm")

@@ -87,14 +87,13 @@ def test_a_cancel_that_is_undone_is_on_watch_for_an_interval_of_its_own(diary: D
     visit = diary.cancels()
     diary.day(5)
     back = diary.undoes()
-    assert diary.outcome(back) == ("watch", "undone", None)
+    assert [diary.outcome(one) for one in (visit, back)] == [("watch", "undone", None)] * 2
+    assert diary.worth(visit)["lost"] is None
     diary.day(34.9)
-    assert diary.outcome(back) == ("watch", "undone", None)
+    assert [diary.outcome(one) for one in (visit, back)] == [("watch", "undone", None)] * 2
     diary.day(35.1)
-    assert diary.outcome(back) == ("saved", "undone", None)
-    # The visit that canceled did so; the one that took it back tells what came of it.
-    assert diary.outcome(visit) == ("canceled", None, None)
-    assert diary.headline()[0] == {"saved": 1}
+    assert [diary.outcome(one) for one in (visit, back)] == [("saved", "undone", None)] * 2
+    assert diary.headline() == ({"saved": 1}, {"saved": "$29.00", "paid": "$29.00"})
 
 
 def test_a_cancel_undone_in_stripe_s_dashboard_is_on_watch_too(diary: Diary) -> None:
@@ -226,13 +225,14 @@ def test_who_leaves_out_of_a_pause_is_lost(diary: Diary) -> None:
 # Lost, by each door.
 
 
-def test_a_customer_who_stayed_and_cancels_in_the_flow_later_is_canceled_once(diary: Diary) -> None:
+def test_a_customer_who_stayed_and_cancels_in_the_flow_later_is_lost_through_the_flow(diary: Diary) -> None:
     first = diary.says_never_mind()
     diary.day(12)
     second = diary.cancels()
+    assert diary.outcome(first) == ("lost", "kept", "flow")
     assert diary.outcome(second) == ("canceled", None, None)
+    assert diary.worth(first)["lost"] == {"amount": 2900, "currency": "usd"}
     diary.day(60)
-    assert diary.outcome(first) == ("watch", "kept", None)
     assert diary.headline() == ({"canceled": 1}, {"lost": "$29.00"})
 
 
@@ -469,9 +469,10 @@ def test_who_comes_again_after_the_interval_is_another_case_and_each_invoice_is_
     diary.day(80)
     third = diary.cancels()
     diary.day(130)
-    assert [diary.outcome(visit)[0] for visit in (first, second, third)] == ["saved", "saved", "canceled"]
-    assert diary.headline()[0] == {"saved": 2, "canceled": 1}
-    assert diary.headline()[1]["lost"] == "$29.00"
+    assert [diary.outcome(visit)[0] for visit in (first, second, third)] == ["lost", "lost", "canceled"]
+    assert [diary.worth(visit)["told_in"] for visit in (first, second, third)] == [third, third, None]
+    # Three cases, one departure.
+    assert diary.headline() == ({"lost": 2, "canceled": 1}, {"lost": "$29.00"})
     assert sum(net(diary, visit) for visit in (first, second, third)) == received(diary, diary.began(first))
 
 
@@ -496,14 +497,14 @@ def test_a_departure_before_they_came_again_is_the_earlier_visit_s_however_late_
     assert diary.outcome(visit) == ("lost", "kept", "outside")
     assert diary.outcome(again) == ("unknown", "kept", None)
     assert diary.headline()[0] == {"lost": 1}
-    # Taken back since: that is the later visit's.
     diary.day(13)
     diary.changes(cancel_at_period_end=False)
     diary.day(50)
-    assert (diary.outcome(visit)[0], diary.outcome(again)[0]) == ("lost", "saved")
+    assert (diary.outcome(visit)[0], diary.outcome(again)[0]) == ("saved", "saved")
+    assert diary.headline() == ({"saved": 1}, {"saved": "$29.00", "paid": "$58.00"})
 
 
-def test_who_owed_when_they_came_again_was_not_saved_by_what_they_paid_since(diary: Diary) -> None:
+def test_who_owed_when_they_came_again_is_saved_once_they_pay_and_it_is_counted_with_the_later_visit(diary: Diary) -> None:
     renewal = diary.renewal()
     diary.prefers("save_interval_days", int(renewal) + 2)
     visit = diary.says_never_mind()
@@ -512,7 +513,7 @@ def test_who_owed_when_they_came_again_was_not_saved_by_what_they_paid_since(dia
     again = diary.says_never_mind()
     diary.befalls("card_works")
     diary.day(renewal * 2 + 8)
-    assert diary.outcome(visit) == ("watch", "kept", None)
+    assert (diary.outcome(visit), diary.outcome(again)) == (("saved", "kept", None), ("saved", "kept", None))
     assert net(diary, visit) == 0
     assert net(diary, again) == received(diary, diary.began(visit))
 
@@ -525,12 +526,12 @@ def test_another_save_interval_is_for_those_who_come_later(diary: Diary) -> None
     assert diary.outcome(first)[0] == "watch"
     second = diary.says_never_mind()
     diary.day(15.1)
-    assert diary.outcome(second)[0] == "saved"
+    assert (diary.outcome(first)[0], diary.outcome(second)[0]) == ("watch", "saved")
     diary.prefers("save_interval_days", 1)
     assert diary.headline()[0] == {"saved": 1}
 
 
-def test_who_comes_back_and_opens_the_flow_for_the_new_subscription_is_one_visit_s_from_then_on(diary: Diary) -> None:
+def test_who_comes_back_and_opens_the_flow_for_the_new_subscription_is_worth_what_they_are_once(diary: Diary) -> None:
     first = diary.cancels()
     diary.day(40)
     again = diary.subscribes_again()
@@ -539,10 +540,18 @@ def test_who_comes_back_and_opens_the_flow_for_the_new_subscription_is_one_visit
     diary.day(45)
     diary.stage = replace(diary.stage, shapes={**diary.stage.shapes, diary.shape: (diary.customer, again)})
     second = diary.says_never_mind()
+    diary.day(60)
+    assert diary.headline()[1]["watched"] == "$29.00"
     diary.day(110)
-    assert (diary.outcome(first)[0], diary.outcome(second)[0]) == ("watch", "saved")
+    assert (diary.outcome(first)[0], diary.outcome(second)[0]) == ("saved", "saved")
+    assert (diary.worth(first)["told_in"], diary.headline()[1]["saved"]) == (second, "$29.00")
     assert net(diary, second) > 0
     assert net(diary, first) + net(diary, second) == received(diary, began)
+    third = diary.cancels()
+    assert [diary.outcome(visit) for visit in (first, second, third)] == [
+        ("lost", "resubscribed", "flow"), ("lost", "kept", "flow"), ("canceled", None, None),
+    ]  # fmt: skip
+    assert diary.headline() == ({"lost": 2, "canceled": 1}, {"lost": "$29.00"})
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.validation import table
+from jobs.validation import footing, table, worth
 from jobs.validation.table import Left, Outcome, Standing, Visit
 
 DAY = timedelta(days=1)
@@ -153,22 +153,43 @@ def test_the_interval_that_was_promised_stands_when_the_setting_changes() -> Non
 
 
 def test_billing_is_asked_when_a_save_fires_and_when_its_interval_is_over() -> None:
-    assert table.wants_look(WATCH, KEPT, None, day(0))
-    assert not table.wants_look(WATCH, KEPT, day(0), day(29))
-    assert table.wants_look(WATCH, KEPT, day(0), END)
-    assert not table.wants_look(WATCH, KEPT, END, day(31))
-    assert not table.wants_look(SAVED, KEPT, END, day(31))
-    assert not table.wants_look(None, KEPT, None, day(0))
-    assert not table.wants_look(Outcome(state="canceled", since=MARCH), KEPT, None, day(0))
-    assert not table.wants_look(WATCH, replace(KEPT, until=day(29)), day(0), END)
-    assert table.wants_look(WATCH, replace(KEPT, until=day(31)), day(0), END)
+    assert table.wants_look(WATCH, None, day(0))
+    assert not table.wants_look(WATCH, day(0), day(29))
+    assert table.wants_look(WATCH, day(0), END)
+    assert not table.wants_look(WATCH, END, day(31))
+    assert not table.wants_look(SAVED, END, day(31))
+    assert not table.wants_look(None, None, day(0))
+    assert not table.wants_look(Outcome(state="canceled", since=MARCH), None, day(0))
+
+
+def later(state: str, at: datetime, subscription: str = "sub_1") -> footing.Later:
+    return footing.Later(id=f"ses_{state}_{at:%j}", subscription=subscription, shown_at=at, state=state)
+
+
+def test_a_departure_is_told_in_the_last_session_that_was_lost_to_it() -> None:
+    lost = Outcome(state="lost", since=day(40), how="kept", interval_ends_at=END)
+    again, third = later("lost", day(20)), later("canceled", day(50))
+    assert worth.told_in("sub_1", lost, [again, third]) == third.id
+    assert worth.told_in("sub_1", lost, [again, later("unknown", day(50))]) == again.id
+    assert worth.told_in("sub_1", lost, [later("open", day(20)), later("saved", day(30))]) is None
+    # Of the subscription that followed: that departure, or another one of a customer who came back too late.
+    assert worth.told_in("sub_1", lost, [later("canceled", day(40) + timedelta(milliseconds=300), "sub_2")]) is not None
+    assert worth.told_in("sub_1", lost, [later("canceled", day(41), "sub_2")]) is None
+    assert worth.told_in("sub_1", Outcome(state="canceled", since=day(1)), [third]) == third.id
+
+
+def test_who_came_again_before_it_was_decided_is_worth_what_they_are_once() -> None:
+    assert worth.told_in("sub_1", WATCH, [later("saved", day(60))]) == "ses_saved_120"
+    assert worth.told_in("sub_1", SAVED, [later("watch", day(29), "sub_2")]) == "ses_watch_089"
+    assert worth.told_in("sub_1", SAVED, [later("saved", day(31))]) is None
+    assert worth.told_in("sub_1", SAVED, [later("lost", day(3)), later("unknown", day(4))]) is None
+    assert worth.told_in("sub_1", Outcome(state="unknown", since=MARCH), [later("saved", day(3))]) is None
 
 
 def test_time_is_waited_for_only_where_it_can_change_something() -> None:
     assert table.due_at(None, VISIT, MARCH) == MARCH + timedelta(minutes=30)
     assert table.due_at(WATCH, KEPT, day(1)) == END
     assert table.due_at(WATCH, KEPT, day(31)) is None
-    assert table.due_at(WATCH, replace(KEPT, until=day(5)), day(6)) is None
     assert table.due_at(None, replace(TOOK, verified_at=None), day(1)) == END
     assert table.due_at(SAVED, KEPT, day(40)) is None
 
