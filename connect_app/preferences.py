@@ -21,6 +21,13 @@ Name = Literal[
     "visits_end_before",
     "attribution",
     "save_interval_days",
+    "manage_offers",
+    "manage_cancels",
+    "cancel_when",
+    "cancel_scope",
+    "cancel_invoice_now",
+    "cancel_prorate",
+    "cancel_open_invoices",
 ]
 
 
@@ -30,6 +37,9 @@ class Preferences(BaseModel):
     `allowed_origins` are `scheme://host[:port]`; `return_url` is where a customer goes after a save or *Never mind*, `cancel_url` after a
     cancel, when the hand-off names none. Browser sessions of nobody's own (via Stripe, the operator's) are over when they began before
     `visits_end_before`. Without `attribution` no outcome is validated; a save is looked at again after `save_interval_days`.
+    Without `manage_offers` (`manage_cancels`) the business's own system changes Stripe, and Holdfast only asks for it. The `cancel_…` are what
+    a confirmed cancel does, where the flow does not say otherwise: when it ends, which of the customer's subscriptions, whether one that
+    ends now is billed for what is outstanding and pays back what was not used, and what becomes of open invoices.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -44,6 +54,13 @@ class Preferences(BaseModel):
     visits_end_before: datetime | None = None
     attribution: bool = True
     save_interval_days: int = 30
+    manage_offers: bool = True
+    manage_cancels: bool = True
+    cancel_when: Literal["period_end", "now"] = "period_end"
+    cancel_scope: Literal["this", "all"] = "this"
+    cancel_invoice_now: bool = False
+    cancel_prorate: bool = False
+    cancel_open_invoices: Literal["keep", "void"] = "keep"
 
 
 def read(session: Session, workspace_id: str) -> Preferences:

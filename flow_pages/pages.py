@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app.models import PortalLink
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, offers_shown, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages import links, offers, outcome, sessions, shapes, spoken, steps, theme, wording
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
 from jobs.outbound import pass_through
@@ -39,7 +39,8 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
     shape = shapes.of(visit.subscription, now)
     if visit.subscription is not None and shape in (Shape.ENDED, Shape.CANCELING):
         return _over(rt, session, visit, visit.subscription, shape)
-    way = walked(session, visit, now)
+    made = offers.made(session, visit, now)
+    way = steps.path(visit.flow, visit.answers, made)
     step = next((step for step in way if step.name == at), way[-1])
     if is_looked_at:
         sessions.seen(session, visit, step, now)
@@ -54,27 +55,14 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
         case steps.SurveyStep(survey=survey):
             return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
         case steps.OfferStep(offer=offer):
-            coupon = coupons(session, visit)[offer.coupons.of(visit.row.mode) or ""]
-            terms = offers_shown.terms(coupon, visit.subscription, visit.reader) if visit.subscription else []
-            return theme.draw("offer.html", offer=offer, terms=terms, **frame)
+            return theme.draw("offer.html", **_offered(visit, made[offer.id], now), **frame)
         case steps.ConfirmStep():
             return _confirm(session, visit, shape, frame)
 
 
 def walked(session: Session, visit: Visit, now: datetime) -> tuple[steps.Step, ...]:
-    """The pages this customer may look at, with the offers that fit them now."""
-    fitting = offers_shown.fitting(visit.flow, visit.row.mode, visit.subscription, coupons(session, visit), now)
-    return steps.path(visit.flow, visit.answers, fitting)
-
-
-def coupons(session: Session, visit: Visit) -> dict[str, objects.Coupon]:
-    """The coupons behind the offers that this customer's reason leads to, as the mirror has them; no query where it leads to none."""
-    wanted = offers_shown.wanted(visit.flow, steps.reason_given(visit.answers), visit.row.mode)
-    if visit.connection is None or not visit.is_connected:
-        return {}
-    connection_id = visit.connection.id
-    found = (mirror.coupon(session, connection_id, coupon) for coupon in sorted(set(wanted.values())))
-    return {coupon.id: coupon for coupon in found if coupon is not None}
+    """The pages this customer may look at, with the offers that can be made to them now."""
+    return steps.path(visit.flow, visit.answers, offers.made(session, visit, now))
 
 
 def can_leave(session: Session, visit: Visit, now: datetime, *, wait_for_all: bool) -> bool:
@@ -115,6 +103,16 @@ def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = N
         "embed_url": way_out,
         "leave": way_out if way_out and (way_out.startswith("/") or links.origin_of(way_out)) else None,
         "say": lambda text: wording.render(text, words),
+    }
+
+
+def _offered(visit: Visit, made: offers.Made, now: datetime) -> dict[str, object]:
+    """An offer's page: each way to take it, with its terms."""
+    return {
+        "offer": made.offer,
+        "ways": [
+            (option.key, offers.terms(made.offer, option, visit.subscription, made.known, visit.reader, now)) for option in made.options
+        ],
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from connect_app.models.base import Json
-from flow_pages.document import DiscountOffer, Flow, Survey
+from flow_pages.document import MOST_SHOWN, Flow, Offer, Survey
 
 # The keys of answers. An offer's is `offer:<its id>`.
 SURVEY, SKIP = "survey", "skip"
@@ -21,7 +21,7 @@ class SurveyStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferStep:
-    offer: DiscountOffer
+    offer: Offer
 
     @property
     def name(self) -> str:
@@ -54,21 +54,36 @@ def reason_given(answers: Mapping[str, Json]) -> str | None:
 def path(flow: Flow, answers: Mapping[str, Json], fitting: Collection[str]) -> tuple[Step, ...]:
     """The pages this customer may look at, in order; the last is where they are.
 
-    `fitting` are the ids of offers that can be made to them (flow_pages.offers_shown). *Cancel now* skips the rest of the way.
+    `fitting` are the ids of offers that can be made to them (flow_pages.offers). *Cancel now* skips the rest of the way. No more than
+    MOST_SHOWN offers are shown; of a chain, those that do not fit are passed over.
     """
     steps: list[Step] = []
-    if flow.survey is not None:
+    shown, is_surveyed = 0, flow.survey is None
+    for offer in offers(flow, answers):
+        if offer.id not in flow.opening and not is_surveyed and flow.survey is not None:
+            steps.append(SurveyStep(survey=flow.survey))
+            is_surveyed = True
+        is_declined = offer_key(offer.id) in answers
+        if not is_declined and (offer.id not in fitting or shown == MOST_SHOWN):
+            continue
+        shown += 1
+        if offer.id in fitting:
+            steps.append(OfferStep(offer=offer))
+            if not is_declined and SKIP not in answers:
+                return tuple(steps)
+    if not is_surveyed and flow.survey is not None:
         steps.append(SurveyStep(survey=flow.survey))
         if SURVEY not in answers and SKIP not in answers:
             return tuple(steps)
-    reason = flow.reason(reason_given(answers))
-    for offer_id in reason.offers if reason else ():
-        offer = flow.offer(offer_id)
-        if offer is not None and offer_id in fitting:
-            steps.append(OfferStep(offer=offer))
-            if offer_key(offer_id) not in answers and SKIP not in answers:
-                return tuple(steps)
     return (*steps, ConfirmStep())
+
+
+def offers(flow: Flow, answers: Mapping[str, Json]) -> list[Offer]:
+    """The offers that come into question: those before the survey, and once it is answered or skipped those that follow it."""
+    opening = [offer for name in flow.opening if (offer := flow.offer(name)) is not None]
+    if flow.survey is not None and SURVEY not in answers and SKIP not in answers:
+        return opening
+    return [*opening, *(offer for offer in flow.chain(reason_given(answers)) if offer not in opening)]
 
 
 def next_step(flow: Flow, answers: Mapping[str, Json], fitting: Collection[str]) -> Step:

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from connect_app import limits, runtime
 from connect_app.errors import Conflict, Forbidden
-from flow_pages import cards, first_look, links, offers_shown, pages, sessions, steps, theme, visits, wording
+from flow_pages import cards, first_look, links, offers, pages, sessions, steps, theme, visits, wording
 from flow_pages.visits import Visit
 from jobs import actions
 
@@ -89,12 +89,23 @@ def accept(token: str) -> AnyResponse:
     with _acting(token) as (session, visit):
         if visit.row.state == "chosen":
             return _to(visit)
-        offer = sessions.offer_on_the_way(visit, request.form.get("offer", ""))
-        coupon = pages.coupons(session, visit).get(offer.coupons.of(visit.row.mode) or "")
-        if coupon is None or visit.subscription is None or not offers_shown.fits(visit.subscription, coupon, now):
+        offer = sessions.offer_named(visit, request.form.get("offer", ""))
+        taken = offers.taken(session, visit, offer, request.form.get("way", ""), now)
+        if taken is None:
             return _to(visit, "?gone")
-        terms = offers_shown.terms(coupon, visit.subscription, visit.reader)
-        sessions.accept(session, visit, offer, headline=wording.render(offer.headline, visit.words), terms=terms, now=now)
+        made, option = taken
+        sessions.accept(
+            session,
+            visit,
+            offer,
+            verb=option.verb,
+            intent=option.intent,
+            picked=option.key,
+            headline=wording.render(offer.headline, visit.words),
+            terms=offers.terms(offer, option, visit.subscription, made.known, visit.reader, now),
+            cost=offers.cost(offer, option, visit.subscription, made.known),
+            now=now,
+        )
     return _to(visit)
 
 

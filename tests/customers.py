@@ -92,10 +92,13 @@ class Browser:
     path: str
     page: str = field(default="", repr=False)
     response: TestResponse | None = field(default=None, repr=False)
+    offer: str = ""
 
     def look(self, path: str | None = None, **headers: str) -> "Browser":
         self.response = self.client.get(path or self.path, headers=headers)
         self.page = self.response.get_data(as_text=True)
+        if found := re.search(r'name="offer" value="([^"]+)"', self.page):
+            self.offer = found[1]  # the last one that was made
         return self
 
     @property

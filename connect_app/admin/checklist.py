@@ -34,7 +34,7 @@ class Ticks:
 def ticks(session: Session, workspace_id: str, mode: str, connection: Connection | None) -> Ticks:
     """The state of each item in one mode."""
     settings = preferences.read(session, workspace_id)
-    coupon = flows.offer_of(flows.default_document(session, workspace_id)).coupons.of(mode)
+    coupon = flows.first_discount(session, workspace_id).coupons.of(mode)
     is_open = connection.portal_cancel_open if connection and connection.state == "connected" else None
     return Ticks(
         last_hand_off=last_hand_off(session, workspace_id, mode),

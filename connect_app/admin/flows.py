@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from connect_app import audit, ids
+from connect_app.admin import offers
 from connect_app.errors import NotFound
 from connect_app.models import Flow, FlowSession, FlowVersion
 from flow_pages import document, versions
@@ -50,13 +51,31 @@ class Copy:
 def seed(session: Session, workspace_id: str, now: datetime, by: str) -> None:
     """Publish a new workspace's default and control flow."""
     for kind, name, first in (
-        (DEFAULT, "Default flow", document.default_flow()),
+        (DEFAULT, "Default flow", _first(session, workspace_id, now, by)),
         (CONTROL, "Plain cancel", document.control_flow()),
     ):
         flow = Flow(id=ids.new("flo"), workspace_id=workspace_id, kind=kind, name=name, created_at=now)
         session.add(flow)
         session.flush()
         publish(session, workspace_id, flow.id, first, now, by)
+
+
+def _first(session: Session, workspace_id: str, now: datetime, by: str) -> document.Flow:
+    """The default flow with its first offer, which has an id of its own from here on."""
+    flow = document.default_flow()
+    for offer in flow.offers:
+        reasons = tuple(reason.id for reason in flow.survey.reasons if offer.id in reason.offers) if flow.survey else ()
+        placement = offers.Placement(reasons=reasons)
+        offers.add(session, workspace_id, name="A lower price", offer=offer, placement=placement, now=now, by=by)
+    return offers.compose(flow, offers.listing(session, workspace_id))
+
+
+def publish_offers(session: Session, workspace_id: str, now: datetime, by: str) -> int | None:
+    """Publish the default flow with the offers as they are now; gives the new version's number, None where nothing is different."""
+    row = session.execute(select(Flow.id).where(Flow.workspace_id == workspace_id, Flow.kind == DEFAULT).with_for_update()).scalar_one()
+    before = default_document(session, workspace_id)
+    after = offers.compose(before, offers.listing(session, workspace_id))
+    return None if after == before else publish(session, workspace_id, row, after, now, by)
 
 
 def publish(session: Session, workspace_id: str, flow_id: str, document: document.Flow, now: datetime, by: str) -> int:
@@ -89,18 +108,19 @@ def publish(session: Session, workspace_id: str, flow_id: str, document: documen
 def set_offer(
     session: Session, workspace_id: str, *, mode: str, coupon: str | None, now: datetime, by: str, copy: Copy | None = None
 ) -> int | None:
-    """Publish the default flow with this coupon for `mode` in its offer, and with `copy` where given; gives the new version's number.
+    """Give the first discount this coupon for `mode`, and `copy` where given, and publish; gives the default flow's new version's number.
 
     None where nothing is different. Raises pydantic's ValidationError for copy or a coupon id that a flow cannot hold.
     """
-    row = session.execute(select(Flow.id).where(Flow.workspace_id == workspace_id, Flow.kind == DEFAULT).with_for_update()).scalar_one()
-    before = default_document(session, workspace_id)
-    changed = offer_of(before).model_dump()
+    kept = offers.get(session, workspace_id, first_discount(session, workspace_id).id)
+    changed = kept.offer.model_dump(mode="json")
     changed["coupons"][mode] = coupon
     if copy is not None:
         changed |= {"headline": copy.headline, "body": copy.body, "accept": copy.accept, "decline": copy.decline}
-    after = before.with_offer(document.DiscountOffer.model_validate(changed))
-    return None if after == before else publish(session, workspace_id, row, after, now, by)
+    offer = offers.read(changed)
+    if offer != kept.offer:
+        offers.save(session, workspace_id, kept.id, name=kept.name, offer=offer, placement=kept.placement, now=now, by=by)
+    return publish_offers(session, workspace_id, now, by)
 
 
 def default_document(session: Session, workspace_id: str) -> document.Flow:
@@ -111,12 +131,12 @@ def default_document(session: Session, workspace_id: str) -> document.Flow:
     return versions.read(version.document)
 
 
-def offer_of(flow: document.Flow) -> document.DiscountOffer:
-    """The default flow's offer, which Settings is about."""
-    offer = flow.offer(document.DEFAULT_OFFER)
-    if offer is None:
-        raise NotFound(code="not_found", message="The default flow has no offer.")
-    return offer
+def first_discount(session: Session, workspace_id: str) -> document.DiscountOffer:
+    """The discount that is offered first. Raises NotFound where there is none."""
+    for one in offers.listing(session, workspace_id):
+        if isinstance(one.offer, document.DiscountOffer):
+            return one.offer
+    raise NotFound(code="not_found", message="This workspace has no discount among its offers.")
 
 
 def listing(session: Session, workspace_id: str, mode: str) -> list[Listed]:

@@ -7,7 +7,7 @@ from connect_app.models.cases import CaseDay, CaseMark, CaseSession
 from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.models.facts import SessionFact
 from connect_app.models.fields import Audience, CatalogueField, CatalogueSurvey, FieldMapping, FirstPurchase
-from connect_app.models.flows import Flow, FlowVersion
+from connect_app.models.flows import Flow, FlowVersion, Offer
 from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.models.oauth import OauthState
 from connect_app.models.outbound import Delivery, DeliveryAttempt, Endpoint
@@ -60,6 +60,7 @@ __all__ = [
     "Login",
     "Membership",
     "OauthState",
+    "Offer",
     "Outcome",
     "PortalLink",
     "Price",

@@ -24,6 +24,24 @@ class Flow(Tenant, Base):
     )
 
 
+class Offer(Tenant, Base):
+    """An offer by name, `off_…`. `document` is a flow_pages.document.Offer as JSON, `placement` says where the default flow makes it.
+
+    What customers are shown is the copy in the published version.
+    """
+
+    __tablename__ = "offers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    document: Mapped[Json]
+    placement: Mapped[Json]
+    is_on: Mapped[bool]
+    position: Mapped[int]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("workspace_id", "id"), Index("ix_offers_workspace_id_position", "workspace_id", "position"))
+
+
 class FlowVersion(Tenant, Base):
     """What a session walks through. `document` is a flow_pages.document.Flow as JSON. A trigger refuses to change it."""
 

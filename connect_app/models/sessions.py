@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from connect_app.models.base import Base, Json, Tenant
@@ -84,6 +84,8 @@ class Choice(Tenant, Base):
     made_at: Mapped[datetime]
     __table_args__ = (
         CheckConstraint("verb IN ('accept', 'cancel')", name="verb"),
+        # What an offer has cost this month.
+        Index("ix_choices_offer", "workspace_id", text("(offer ->> 'id')"), "made_at", postgresql_where=text("verb = 'accept'")),
         UniqueConstraint("workspace_id", "id"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
     )

@@ -2,7 +2,7 @@
 
 from flow_pages.sessions.choosing import PROMISED_AFTER, accept, cancel, served, undo
 from flow_pages.sessions.minting import LINK_LASTS, Handoff, control_reason, flow_version, mint, pin, reason_now
-from flow_pages.sessions.walking import COMMENT_LENGTH, answer, clean, decline, never_mind, offer_on_the_way, seen, shown, skip
+from flow_pages.sessions.walking import COMMENT_LENGTH, answer, clean, decline, never_mind, offer_named, seen, shown, skip
 
 __all__ = [
     "COMMENT_LENGTH",
@@ -18,7 +18,7 @@ __all__ = [
     "flow_version",
     "mint",
     "never_mind",
-    "offer_on_the_way",
+    "offer_named",
     "pin",
     "reason_now",
     "seen",

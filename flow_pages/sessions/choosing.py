@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from connect_app import facts, ids
 from connect_app.models import Answer, Choice, FlowSession
 from connect_app.models.base import Json
+from connect_app.money import Money
 from flow_pages import steps
-from flow_pages.document import DiscountOffer
+from flow_pages.document import Offer
 from flow_pages.sessions import walking
 from flow_pages.visits import Visit
-from jobs import actions, queues
+from jobs import actions, plans, queues, validation
 from jobs.outbound import telling
 
 # A customer who has waited this long for Stripe is promised an email instead of being kept.
@@ -22,21 +23,39 @@ PROMISED_AFTER = timedelta(seconds=20)
 
 
 def accept(
-    session: Session, visit: Visit, offer: DiscountOffer, *, headline: str, terms: Sequence[tuple[str, str]], now: datetime
+    session: Session,
+    visit: Visit,
+    offer: Offer,
+    *,
+    verb: str | None,
+    intent: Json,
+    picked: str,
+    headline: str,
+    terms: Sequence[tuple[str, str]],
+    cost: Money | None,
+    now: datetime,
 ) -> str | None:
     """The offer is taken, as the pinned version has it: nothing the browser sent decides its terms.
 
-    `headline` and `terms` are what the customer read. Gives the choice's id, or None where another choice was first.
+    `verb`, `intent` and `picked` are those of flow_pages.offers.Option; `headline` and `terms` are what the customer read, `cost` is what
+    it takes off their next bill. Gives the choice's id, or None where another choice was first.
     """
-    coupon = offer.coupons.of(visit.row.mode)
-    frozen = {"id": offer.id, "kind": offer.kind, "coupon": coupon, "headline": headline, "terms": [list(term) for term in terms]}
-    intent = {"offer_id": offer.id, "coupon": coupon, "headline": headline}
-    return _choose(session, visit, "accept", frozen, verb="discount", intent=intent, now=now)
+    frozen = {
+        "id": offer.id,
+        "kind": offer.kind,
+        "picked": picked,
+        "coupon": plans.coupon_of(intent) if verb == "discount" else None,
+        "headline": headline,
+        "terms": [list(term) for term in terms],
+        "cost": {"amount": cost.amount, "currency": cost.currency} if cost is not None else None,
+    }
+    whose = offer.by if offer.by == "business" else _offers_by(visit)
+    return _choose(session, visit, "accept", frozen, verb=verb, intent={**intent, "headline": headline}, whose=whose, now=now)
 
 
 def cancel(session: Session, visit: Visit, now: datetime) -> str | None:
     """The cancellation is confirmed; gives the choice's id, or None where another choice was first."""
-    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, now=now)
+    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, whose="holdfast", now=now)
 
 
 def undo(session: Session, visit: Visit, now: datetime) -> str:
@@ -70,7 +89,13 @@ def served(visit: Visit) -> str | None:
     return "unknown_subscription" if visit.subscription is None else None
 
 
-def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, verb: str, intent: Json, now: datetime) -> str | None:
+def _offers_by(visit: Visit) -> str:
+    return visit.flow.offers_by or ("holdfast" if visit.preferences.manage_offers else "business")
+
+
+def _choose(
+    session: Session, visit: Visit, chosen: str, offer: Json | None, *, verb: str | None, intent: Json, whose: str, now: datetime
+) -> str | None:
     """One transaction: the session is closed to all other choices, and what is to be done is asked for."""
     row = visit.row
     if not walking.shown(session, visit, now):
@@ -105,6 +130,9 @@ def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, 
     )
     if chosen == "accept":
         telling.accepted(session, row, choice)
+    if verb is None:
+        validation.ask(session, row.workspace_id, [row.id], now)
+        return choice.id
     action = actions.ask(
         session,
         workspace_id=row.workspace_id,
@@ -117,7 +145,7 @@ def _choose(session: Session, visit: Visit, chosen: str, offer: Json | None, *, 
         now=now,
         choice_id=choice.id,
         session_id=row.id,
-        **_state(visit),
+        **(_state(visit) or ({} if whose == "holdfast" else {"state": "requested", "code": "yours"})),
     )
     queues.enqueue(session, "action_promise", action.id, row.workspace_id, due_at=now + PROMISED_AFTER)
     return choice.id

@@ -13,7 +13,7 @@ from connect_app.errors import InvalidRequest
 from connect_app.models import Answer, FlowSession
 from connect_app.models.base import Json
 from flow_pages import steps, visits
-from flow_pages.document import DiscountOffer
+from flow_pages.document import Offer
 from flow_pages.visits import Visit
 from jobs import validation
 from jobs.outbound import telling
@@ -70,7 +70,7 @@ def answer(session: Session, visit: Visit, *, reason: str | None, comment: str |
 def decline(session: Session, visit: Visit, offer_id: str, now: datetime) -> bool:
     """*No thanks* to one offer. Raises InvalidRequest for an offer that this customer was not shown."""
     row = visit.row
-    offer_on_the_way(visit, offer_id)
+    offer_named(visit, offer_id)
     if not shown(session, visit, now):
         return False
     _keep(session, row, steps.offer_key(offer_id), {"declined": True}, now)
@@ -105,12 +105,10 @@ def clean(text: str | None) -> str | None:
     return kept or None
 
 
-def offer_on_the_way(visit: Visit, offer_id: str) -> DiscountOffer:
-    """The offer of that id, if this customer's answers lead to it. Raises InvalidRequest for any other."""
-    every = {offer.id for offer in visit.flow.offers}
-    for step in steps.path(visit.flow, visit.answers, every):
-        if isinstance(step, steps.OfferStep) and step.offer.id == offer_id:
-            return step.offer
+def offer_named(visit: Visit, offer_id: str) -> Offer:
+    """The offer of that id, if this customer's answers may lead to it. Raises InvalidRequest for any other."""
+    if (offer := next((one for one in steps.offers(visit.flow, visit.answers) if one.id == offer_id), None)) is not None:
+        return offer
     raise InvalidRequest(code="offer_not_shown", message="This offer was not made to you on this page.", param="offer")
 
 

@@ -21,6 +21,7 @@ WAITING = ("requested", "manual")
 _REQUESTED = {
     "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
     "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
+    "yours": "Your own system does this: it shows as done here once Stripe has told of it, or Mark done has found it there.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
 

@@ -1,5 +1,6 @@
 """Plans: what a wish about one subscription comes to on the shape Stripe shows, and what Stripe must show to prove it fulfilled. Pure."""
 
+from jobs.plans.discounts import coupon_of
 from jobs.plans.table import DECISIONS, VERBS, foreign, is_marked, kept, needs, plan, proves, shows
 from jobs.plans.verdicts import AlreadyDone, Plan, Refused, Verdict
 from jobs.plans.wish import Needs, Situation, Wish
@@ -14,6 +15,7 @@ __all__ = [
     "Situation",
     "Verdict",
     "Wish",
+    "coupon_of",
     "foreign",
     "is_marked",
     "kept",

@@ -72,7 +72,9 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
     )
     held = footing.held(session, row)
     chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
-    verified_at = _verified_at(chosen)
+    # What only the business gives, nothing on Stripe can show: it counts from the choice.
+    is_custom = choice is not None and (choice.offer or {}).get("kind") == "custom"
+    verified_at = choice.made_at if choice is not None and is_custom else _verified_at(chosen)
     visit = table.Visit(
         shown_at=row.shown_at,
         last_activity_at=row.last_activity_at,

@@ -19,7 +19,7 @@ from connect_app import connections, ids
 from connect_app.admin import flows
 from connect_app.models import Action, Choice, FlowSession, LinkLookup, SessionFact, Work, Workspace
 from connect_app.runtime import Runtime
-from flow_pages import document, spoken
+from flow_pages import spoken
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import ORIGIN, Browser, bundle, handed_over
@@ -91,7 +91,7 @@ def test_a_customer_takes_the_offer_and_gets_what_the_page_said(app: Flask, rt: 
     browser = handed_over(app, stage, "monthly", return_url=f"{ORIGIN}/account").look()
     browser.press("answer", reason="too_expensive")
     assert {"accept", "decline", "keep", "skip"} == browser.buttons
-    browser.press("accept", offer=document.DEFAULT_OFFER, percent_off="100", coupon="FREE")
+    browser.press("accept", offer=browser.offer, percent_off="100", coupon="FREE")
     customers.drain(rt)
     browser.look()
     assert "Your discount on" in browser.page
@@ -106,13 +106,13 @@ def test_a_customer_takes_the_offer_and_gets_what_the_page_said(app: Flask, rt: 
 
 def test_declining_leads_to_the_confirmation_and_back_again(app: Flask, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
-    browser.press("decline", offer=document.DEFAULT_OFFER)
+    browser.press("decline", offer=browser.offer)
     assert "confirm" in browser.buttons
-    browser.look(f"{browser.path}?at=offer:{document.DEFAULT_OFFER}")
+    browser.look(f"{browser.path}?at=offer:{browser.offer}")
     assert "accept" in browser.buttons
     browser.look(f"{browser.path}?at=survey").press("answer", reason="unused")
     assert "confirm" in browser.buttons
-    browser.look(f"{browser.path}?at=offer:{document.DEFAULT_OFFER}")
+    browser.look(f"{browser.path}?at=offer:{browser.offer}")
     assert "confirm" in browser.buttons, "the new reason leads to no offer"
 
 
@@ -160,7 +160,7 @@ def test_fifty_choices_at_once_have_one_winner_and_the_others_see_it(
     answers: list[Any] = []
 
     def choose(verb: str) -> None:
-        data = {"token": token, "offer": document.DEFAULT_OFFER}
+        data = {"token": token, "offer": browser.offer}
         answers.append(app.test_client(use_cookies=False).post(f"{browser.path}/{verb}", data=data))
 
     threads = [threading.Thread(target=choose, args=("accept" if at % 2 else "confirm",)) for at in range(50)]
@@ -250,9 +250,11 @@ def test_confirming_without_its_page_only_shows_the_page(app: Flask, rt: Runtime
 
 
 def test_an_offer_that_was_not_made_cannot_be_taken(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    known = handed_over(app, stage, "multi_item").look().press("answer", reason="too_expensive").offer
+    assert known
     browser = handed_over(app, stage, "monthly").look()
     token = browser.token
-    for offer in (document.DEFAULT_OFFER, "off_x", "", "\0", "a" * 5000):
+    for offer in (known, "off_x", "", "\0", "a" * 5000):
         for verb in ("accept", "decline"):
             assert app.test_client().post(f"{browser.path}/{verb}", data={"token": token, "offer": offer}).status_code == 400, offer
     assert app.test_client().post(f"{browser.path}/answer", data={"token": token, "reason": "nonsense"}).status_code == 400
@@ -263,7 +265,7 @@ def test_an_offer_whose_coupon_ended_is_taken_back_before_it_is_broken(app: Flas
     browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
     with rt.transaction(stage.workspace_id) as session:
         session.execute(text("update coupons set raw = jsonb_set(raw::jsonb, '{valid}', 'false'), is_valid = false"))
-    browser.press("accept", offer=document.DEFAULT_OFFER)
+    browser.press("accept", offer=browser.offer)
     assert "no longer available" in browser.page
     assert "confirm" in browser.buttons
     assert rows(rt, stage, Choice) == []
@@ -274,9 +276,7 @@ def test_a_form_that_is_not_ours_changes_nothing(app: Flask, rt: Runtime, stage:
     browser = handed_over(app, stage, "monthly").look()
     other = handed_over(app, stage, "yearly").look()
     for token in (None, "", "x", other.token, browser.token[:-1], browser.token + "\n"):
-        answer = app.test_client().post(
-            f"{browser.path}/{verb}", data={} if token is None else {"token": token, "offer": document.DEFAULT_OFFER}
-        )
+        answer = app.test_client().post(f"{browser.path}/{verb}", data={} if token is None else {"token": token, "offer": "off_x"})
         assert answer.status_code == 403, token
         assert "out of date" in answer.text
     assert rows(rt, stage, Choice) == []

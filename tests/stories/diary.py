@@ -16,7 +16,6 @@ from connect_app.modes import Mode
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.workspaces import accounts
-from flow_pages import document
 from jobs import validation, work
 from sandbox.stripe import dashboard, misfortunes, signups
 from sandbox.stripe.context import Context
@@ -129,7 +128,8 @@ class Diary:
         return self.session_of(browser)
 
     def takes_the_offer(self) -> str:
-        browser = self.opens_the_flow().press("answer", reason="too_expensive").press("accept", offer=document.DEFAULT_OFFER)
+        browser = self.opens_the_flow().press("answer", reason="too_expensive")
+        browser.press("accept", offer=browser.offer)
         self.work()
         return self.session_of(browser)
 

@@ -60,7 +60,7 @@ def offer() -> str:
     """The offer of the default flow: its coupon and its words."""
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
-        present = flows.offer_of(flows.default_document(session, at.workspace_id))
+        present = flows.first_discount(session, at.workspace_id)
         coupons = offers.choices(session, at.connection_id)
         variables = list(mappings.types(session, at.workspace_id))
     values = {**present.model_dump(include={"headline", "body", "accept", "decline"}), "coupon": present.coupons.of(at.mode) or ""}
@@ -75,7 +75,7 @@ def save_offer() -> Response | tuple[str, int]:
     rt, at = runtime.current(), desk.here()
     form = forms.OfferForm()
     with rt.transaction(at.workspace_id) as session:
-        present = flows.offer_of(flows.default_document(session, at.workspace_id))
+        present = flows.first_discount(session, at.workspace_id)
         coupons = offers.choices(session, at.connection_id)
         form.offer(coupons, present.coupons.of(at.mode))
         form.types = mappings.types(session, at.workspace_id)

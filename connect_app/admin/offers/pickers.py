@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from connect_app.stripe_gateway.objects import Coupon
-from flow_pages import offers_shown
+from flow_pages.offers import duration, saving
+from flow_pages.offers.terms import of_coupon
 from webhooks import mirror
 
 _LOCALE = "en"
@@ -47,4 +48,5 @@ def is_offered(session: Session, connection_id: str | None, coupon_id: str) -> b
 def terms(coupon: Coupon) -> str:
     """What the coupon comes to, in words."""
     lasts = {"forever": "forever", "once": "on the next bill"}.get(coupon.duration)
-    return f"{offers_shown.saving(coupon, _LOCALE)} off " + (lasts or f"for {offers_shown.duration(coupon)}")
+    discount = of_coupon(coupon)
+    return f"{saving(discount, _LOCALE)} off " + (lasts or f"for {duration(discount)}")

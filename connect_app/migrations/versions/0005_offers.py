@@ -1,0 +1,86 @@
+"""Offers of their own: kept by name, placed in the default flow, and counted.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+import json
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from connect_app import ids
+
+revision = '0005'
+down_revision = '0004'
+branch_labels = None
+depends_on = None
+
+# The owner of a table reads and writes past its policy only while that is not forced.
+READ = ("flows", "flow_versions")
+
+
+def upgrade() -> None:
+    op.create_table('offers',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('document', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('placement', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('is_on', sa.Boolean(), nullable=False),
+    sa.Column('position', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_offers_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_offers')),
+    sa.UniqueConstraint('workspace_id', 'id', name=op.f('uq_offers_workspace_id_id')),
+    )
+    op.create_index('ix_offers_workspace_id_position', 'offers', ['workspace_id', 'position'])
+    # What an offer has cost this month.
+    op.create_index(
+        'ix_choices_offer', 'choices', ['workspace_id', sa.text("(offer ->> 'id')"), 'made_at'], postgresql_where=sa.text("verb = 'accept'")
+    )
+    for table in READ:
+        op.execute(f"alter table {table} no force row level security")
+    _take_out()
+    for table in READ:
+        op.execute(f"alter table {table} force row level security")
+    op.execute("alter table offers enable row level security")
+    op.execute("alter table offers force row level security")
+    op.execute("create policy tenant on offers using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))")
+
+
+def _take_out() -> None:
+    """The offers that published default flows have become rows, under ids of their own: the flow is published anew with these."""
+    found = op.get_bind().execute(sa.text(
+        "select f.id, f.workspace_id, v.number, v.document, v.published_at from flows f"
+        " join flow_versions v on v.id = f.published_version_id where f.kind = 'default'"
+    )).all()
+    for flow in found:
+        document = flow.document
+        if not document.get("offers"):
+            continue
+        for position, offer in enumerate(document["offers"], start=1):
+            before, offer["id"] = offer["id"], ids.new("off")
+            reasons = [reason for reason in (document.get("survey") or {}).get("reasons", ()) if before in reason.get("offers", ())]
+            for reason in reasons:
+                reason["offers"] = [offer["id"] if name == before else name for name in reason["offers"]]
+            placement = {"where": "reasons", "reasons": [reason["id"] for reason in reasons]}
+            op.get_bind().execute(sa.text(
+                "insert into offers (id, workspace_id, name, document, placement, is_on, position, created_at, changed_at)"
+                " values (:id, :workspace, 'A lower price', cast(:document as jsonb), cast(:placement as jsonb), true, :position, :at, :at)"
+            ), {"id": offer["id"], "workspace": flow.workspace_id, "document": json.dumps(offer), "placement": json.dumps(placement),
+                "position": position, "at": flow.published_at})
+        version = ids.new("ver")
+        op.get_bind().execute(sa.text(
+            "insert into flow_versions (id, workspace_id, flow_id, number, document, published_at, published_by)"
+            " values (:id, :workspace, :flow, :number, cast(:document as jsonb), :at, 'holdfast')"
+        ), {"id": version, "workspace": flow.workspace_id, "flow": flow.id, "number": flow.number + 1, "document": json.dumps(document),
+            "at": flow.published_at})
+        op.get_bind().execute(sa.text("update flows set published_version_id = :version where id = :id"), {"version": version, "id": flow.id})
+
+
+def downgrade() -> None:
+    op.drop_index('ix_choices_offer', table_name='choices')
+    op.drop_table('offers')

@@ -1,0 +1,46 @@
+"""What a flow consists of: the document that a published version keeps and that a session walks through."""
+
+from flow_pages.document.defaults import DEFAULT_OFFER, control_flow, default_flow
+from flow_pages.document.flow import CancelOptions, Confirm, Done, Feedback, Flow, Reason, Survey, parse
+from flow_pages.document.offers import (
+    MOST_SHOWN,
+    Coupons,
+    CustomOffer,
+    DiscountOffer,
+    ExtensionOffer,
+    Limits,
+    LinkOffer,
+    Minted,
+    Offer,
+    PauseOffer,
+    PlanOffer,
+    Prices,
+    TrialOffer,
+)
+
+__all__ = [
+    "DEFAULT_OFFER",
+    "MOST_SHOWN",
+    "CancelOptions",
+    "Confirm",
+    "Coupons",
+    "CustomOffer",
+    "DiscountOffer",
+    "Done",
+    "ExtensionOffer",
+    "Feedback",
+    "Flow",
+    "Limits",
+    "LinkOffer",
+    "Minted",
+    "Offer",
+    "PauseOffer",
+    "PlanOffer",
+    "Prices",
+    "Reason",
+    "Survey",
+    "TrialOffer",
+    "control_flow",
+    "default_flow",
+    "parse",
+]
