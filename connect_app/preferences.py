@@ -37,9 +37,9 @@ class Preferences(BaseModel):
     `allowed_origins` are `scheme://host[:port]`; `return_url` is where a customer goes after a save or *Never mind*, `cancel_url` after a
     cancel, when the hand-off names none. Browser sessions of nobody's own (via Stripe, the operator's) are over when they began before
     `visits_end_before`. Without `attribution` no outcome is validated; a save is looked at again after `save_interval_days`.
-    Without `manage_offers` (`manage_cancels`) the business's own system changes Stripe, and Holdfast only asks for it. The `cancel_…` are what
-    a confirmed cancel does, where the flow does not say otherwise: when it ends, which of the customer's subscriptions, whether one that
-    ends now is billed for what is outstanding and pays back what was not used, and what becomes of open invoices.
+    Without `manage_offers` (`manage_cancels`) the business's own system changes Stripe, and Holdfast only asks for it. The `cancel_…` are
+    what a confirmed cancel does where the flow does not say otherwise: when it ends, which of the customer's subscriptions, whether one
+    that ends now is billed for what is outstanding and pays back what was not used, and what becomes of open invoices.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
