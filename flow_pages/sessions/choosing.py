@@ -55,7 +55,7 @@ def accept(
 
 def cancel(session: Session, visit: Visit, now: datetime) -> str | None:
     """The cancellation is confirmed; gives the choice's id, or None where another choice was first."""
-    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, whose="holdfast", now=now)
+    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, whose=_cancels_by(visit), now=now)
 
 
 def undo(session: Session, visit: Visit, now: datetime) -> str:
@@ -91,6 +91,10 @@ def served(visit: Visit) -> str | None:
 
 def _offers_by(visit: Visit) -> str:
     return visit.flow.offers_by or ("holdfast" if visit.preferences.manage_offers else "business")
+
+
+def _cancels_by(visit: Visit) -> str:
+    return visit.flow.cancels_by or ("holdfast" if visit.preferences.manage_cancels else "business")
 
 
 def _choose(
