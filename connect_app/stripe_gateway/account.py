@@ -100,6 +100,13 @@ class AccountGateway:
         answer = self._wire.ask("get", wire.path("invoice_payments"), {"payment": payment, "limit": 1}, account=self.account_id)
         return answers.read(answer, lambda raw: next((part.reference("invoice") for part in objects.Shape(raw).parts("data")), None))
 
+    def upcoming(self, changes: Mapping[str, object]) -> Read[objects.Upcoming]:
+        """The next bill if these changes were made (`invoices.create_preview`'s parameters); nothing is changed.
+
+        Refused with code `invoice_upcoming_none` where no bill would come.
+        """
+        return self._post(objects.read_upcoming, changes, "invoices", "create_preview")
+
     def payment_method(self, payment_method_id: str) -> Read[objects.PaymentMethod]:
         return self._get(objects.read_payment_method, "payment_methods", payment_method_id)
 

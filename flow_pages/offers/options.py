@@ -105,22 +105,27 @@ def refusal(option: Option, subscription: Subscription, known: Known, *, mode: s
         return None
     if subscription.status not in _BILLED or subscription.is_paused:
         return standing.unpaid(subscription, past_due_too=True) or standing.paused(subscription) or _not_running(subscription)
+    wish, situation = looked_at(option, option.verb, subscription, known, mode=mode)
+    verdict = plans.plan(wish, situation, now)
+    if isinstance(verdict, plans.AlreadyDone):
+        return plans.Refused(code="so_already", message="The subscription is like that already.")
+    return verdict if isinstance(verdict, plans.Refused) else None
+
+
+def looked_at(option: Option, verb: str, subscription: Subscription, known: Known, *, mode: str) -> tuple[plans.Wish, plans.Situation]:
+    """This way as the job would look at it, with what the mirror knows."""
     wish = plans.Wish(
         action_id="",
-        verb=option.verb,
+        verb=verb,
         intent=option.intent,
         customer=subscription.customer,
         subscription=subscription.id,
         mode=Mode(mode),
     )
     needs = plans.needs(wish, subscription)
-    situation = plans.Situation(
+    return wish, plans.Situation(
         subscription=subscription, coupon=known.coupons.get(needs.coupon or ""), price=known.prices.get(needs.price or "")
     )
-    verdict = plans.plan(wish, situation, now)
-    if isinstance(verdict, plans.AlreadyDone):
-        return plans.Refused(code="so_already", message="The subscription is like that already.")
-    return verdict if isinstance(verdict, plans.Refused) else None
 
 
 def _not_running(subscription: Subscription) -> plans.Refused:

@@ -84,7 +84,7 @@ def cost(offer: Offer, option: Option, subscription: Subscription | None, known:
         case PauseOffer() | ExtensionOffer() | TrialOffer():
             return price
         case PlanOffer():
-            other = _price_of(option, known, subscription)
+            other = price_of(option, known, subscription)
             lower = other is not None and other.currency == price.currency and other.amount < price.amount
             return price - other if lower and other is not None else None
         case _:
@@ -174,7 +174,7 @@ def _changed(offer: PlanOffer, option: Option, subscription: Subscription, known
     price = known.prices.get(option.key)
     if price is None:
         return []
-    pays = _price_of(option, known, subscription)
+    pays = price_of(option, known, subscription)
     lines = [("New plan", plan_name(price, known))]
     if pays is not None:
         lines.append(("You pay", f"{money.format(pays, locale)} {_every(price)}".strip()))
@@ -189,7 +189,7 @@ def plan_name(price: Price, known: Known) -> str:
     return known.names.get(price.product or "") or price.product_name or price.nickname or "Another plan"
 
 
-def _price_of(option: Option, known: Known, subscription: Subscription) -> Money | None:
+def price_of(option: Option, known: Known, subscription: Subscription) -> Money | None:
     """What as many as they have would cost per interval at the price of this option."""
     price = known.prices.get(option.key)
     licensed = [item for item in subscription.items if item.price.usage_type != "metered"]

@@ -16,7 +16,7 @@ from connect_app.stripe_gateway.objects.charges import Charge, read_charge, read
 from connect_app.stripe_gateway.objects.customers import Customer, PaymentMethod, read_customer, read_payment_method
 from connect_app.stripe_gateway.objects.discounts import Discount, read_discount
 from connect_app.stripe_gateway.objects.events import Event, read_event
-from connect_app.stripe_gateway.objects.invoices import Invoice, read_invoice
+from connect_app.stripe_gateway.objects.invoices import Invoice, Upcoming, read_invoice, read_upcoming
 from connect_app.stripe_gateway.objects.schedules import Phase, Schedule, read_schedule
 from connect_app.stripe_gateway.objects.shape import Malformed, Shape
 from connect_app.stripe_gateway.objects.subscriptions import (
@@ -50,6 +50,7 @@ __all__ = [
     "Shape",
     "Status",
     "Subscription",
+    "Upcoming",
     "WebhookEndpoint",
     "read_account",
     "read_charge",
@@ -66,5 +67,6 @@ __all__ = [
     "read_refunded_charge",
     "read_schedule",
     "read_subscription",
+    "read_upcoming",
     "read_webhook_endpoint",
 ]

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from connect_app.money import Money
 from connect_app.stripe_gateway.objects.shape import Shape
 
 _STATUSES = frozenset(("draft", "open", "paid", "uncollectible", "void"))
+_HELD_BACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,25 @@ class Invoice:
     hosted_invoice_url: str | None
     auto_advance: bool
     raw: Mapping[str, object] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upcoming:
+    """A bill that is yet to come: what is left to pay of it, tax and balance counted in, and when Stripe makes it."""
+
+    due: Money
+    at: datetime
+
+
+def read_upcoming(raw: Mapping[str, object]) -> Upcoming:
+    """An `invoice` of `create_preview`. Raises Malformed."""
+    shape = Shape(raw)
+    # Stripe makes a bill an hour before it charges it; the day that people are told is the one on which it is made.
+    charged_at = shape.maybe_instant("next_payment_attempt")
+    return Upcoming(
+        due=Money(shape.whole("amount_due"), shape.currency()),
+        at=shape.instant("created") if charged_at is None else charged_at - _HELD_BACK,
+    )
 
 
 def read_invoice(raw: Mapping[str, object]) -> Invoice:
