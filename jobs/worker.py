@@ -22,8 +22,8 @@ from jobs import hands, queues, sweep, work
 
 logger = structlog.get_logger()
 
-# Who delivers waits for other people's servers: one that is slow must not keep the rest waiting.
-HANDS = 16
+# Who delivers or acts waits for other people's servers: one that is slow must not keep the rest waiting.
+HANDS = {queues.DELIVERIES: 16, queues.ACTIONS: 8}
 
 
 class Worker(SimpleWorker):
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     # All that was imported stays for good: the collector need not look through it again at every batch of events.
     gc.collect()
     gc.freeze()
-    crew = hands.Hands(partial(work.perform, rt), HANDS) if arguments[0] == queues.DELIVERIES else None
+    crew = hands.Hands(partial(work.perform, rt), HANDS[arguments[0]]) if arguments[0] in HANDS else None
     work.employ(crew)
     serve(rt, arguments[0])
     if crew is not None:
