@@ -16,8 +16,12 @@ DECIDING = frozenset(("subscription", "invoice", "charge"))
 # Asked at every batch of news, mostly in vain.
 _VISITED = """select distinct subscription from sessions
   where connection_id = %(connection)s and subscription = any(%(subscriptions)b::text[]) and shown_at is not null"""
-_CONCERNED = """select id from sessions
-  where connection_id = %(connection)s and customer = any(%(customers)b::text[]) and shown_at is not null order by id"""
+# Beside them, what the business's own system was asked to do for these subscriptions: news of them may show that it has.
+_CONCERNED = """select 'validate' as kind, id from sessions
+  where connection_id = %(connection)s and customer = any(%(customers)b::text[]) and shown_at is not null
+  union all select 'confirm', id from actions
+  where connection_id = %(connection)s and subscription = any(%(subscriptions)b::text[]) and state = 'requested' and code = 'yours'
+  order by 1, 2"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +34,24 @@ class Change:
     raw: Mapping[str, object] = field(repr=False)
 
 
-def noticed(session: Session, workspace_id: str, connection_id: str, customers: Collection[str], due_at: datetime) -> None:
-    """The mirror now holds something new that decides, of these customers: their sessions are to be looked at again.
+def noticed(
+    session: Session,
+    workspace_id: str,
+    connection_id: str,
+    customers: Collection[str],
+    due_at: datetime,
+    *,
+    subscriptions: Collection[str] = (),
+) -> None:
+    """The mirror now holds something new that decides, of these customers: their sessions are to be looked at again, and what the
+    business's own system was asked to do for these of their subscriptions.
 
-    One query whatever their number. By customer and not by subscription: who left may come back with another one. In the order
+    One query whatever their number. Sessions by customer and not by subscription: who left may come back with another one. In the order
     of their ids, so that two transactions never wait for each other in a circle.
     """
-    values = {"connection": connection_id, "customers": list(customers)}
-    for session_id in session.connection().exec_driver_sql(_CONCERNED, values).scalars().all():
-        queues.enqueue(session, "validate", session_id, workspace_id, due_at=due_at)
+    values = {"connection": connection_id, "customers": list(customers), "subscriptions": list(subscriptions)}
+    for kind, id in session.connection().exec_driver_sql(_CONCERNED, values).all():
+        queues.enqueue(session, kind, id, workspace_id, due_at=due_at)
 
 
 def visited(session: Session, connection_id: str, subscriptions: Collection[str]) -> set[str]:

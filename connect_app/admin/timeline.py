@@ -87,7 +87,7 @@ def read(session: Session, workspace_id: str, session_id: str, now: datetime) ->
         for receipt in session.execute(select(Receipt).where(Receipt.action_id.in_([action.id for action in actions]))).scalars()
     }
     entries = [_handed_over(visit), *_facts(session, visit, versions.read(version.document)), *_attempts(session, actions)]
-    entries.extend(_frozen(action) for action in actions if action.call)
+    entries.extend(_frozen(action) for action in actions if "key" in (action.call or {}))
     entries.extend(_letters(session, workspace_id, actions))
     kept = session.execute(select(Outcome).where(Outcome.session_id == session_id)).scalar_one_or_none()
     return Story(

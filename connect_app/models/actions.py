@@ -59,6 +59,7 @@ class Action(Tenant, Base):
         ),
         Index("ix_actions_workspace_id_state", "workspace_id", "state"),
         Index("ix_actions_session_id", "session_id"),
+        Index("ix_actions_connection_id_subscription", "connection_id", "subscription"),
         Index("ix_actions_workspace_id_customer", "workspace_id", "customer"),
     )
 

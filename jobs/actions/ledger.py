@@ -16,12 +16,14 @@ from jobs.outbound import pass_through, telling
 
 IN_FLIGHT = ("queued", "prechecked", "applied")
 WAITING = ("requested", "manual")
+# The code of what is requested because the business's own system does it.
+YOURS = "yours"
 
 # What the team reads beside an action that was only requested.
 _REQUESTED = {
     "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
     "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
-    "yours": "Your own system does this: it shows as done here once Stripe has told of it, or Mark done has found it there.",
+    YOURS: "Your own system does this: it shows as done here once Stripe has told of it, or Mark done has found it there.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
 
@@ -77,6 +79,7 @@ def ask(
         verb=verb,
         state=state,
         intent=dict(intent),
+        **_seen(session, connection_id, subscription, code),
         code=code,
         message=message or _REQUESTED.get(code or ""),
         due_on=renewal(session, connection_id, subscription) if state == "requested" else None,
@@ -195,6 +198,15 @@ def _under_way(session: Session, connection_id: str | None, subscription: str) -
     return session.execute(
         select(Action.id).where(Action.connection_id == connection_id, Action.subscription == subscription, Action.state.in_(IN_FLIGHT))
     ).scalar_one_or_none()
+
+
+def _seen(session: Session, connection_id: str | None, subscription: str, code: str | None) -> Json:
+    """What the mirror shows as the business's own system is asked: only what is new after that can be its answer."""
+    if code != YOURS:
+        return {}
+    held = select(Subscription.raw).where(Subscription.connection_id == connection_id, Subscription.id == subscription)
+    raw = session.execute(held).scalar_one_or_none()
+    return {} if raw is None else {"call": {"before": raw}}
 
 
 def renewal(session: Session, connection_id: str | None, subscription: str) -> datetime | None:

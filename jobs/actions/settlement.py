@@ -177,7 +177,7 @@ def overtaken(session: Session, action: Action, read: Read[Subscription], now: d
         # Of an offer, the state alone does not say whose doing it is.
         if older.verb in ("cancel", "undo_cancel", "resume") and plans.shows(wish(older), plans.Situation(subscription=read.value)):
             verified(session, older, before(older) or read.value, read, now)
-        elif older.call is None:
+        elif not kept_calls(older):
             failed(session, older, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
 
 

@@ -79,6 +79,7 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
     """
     doubtful: list[Row] = []
     customers: set[str] = set()
+    subscriptions: list[str] = []
     ordered = sorted(rows, key=lambda each: (each.kind, each.id))
     for kind, group in groupby(ordered, key=lambda each: each.kind):
         wanted = list(group)
@@ -88,10 +89,14 @@ def apply(session: Session, workspace_id: str, connection_id: str, rows: Sequenc
             doubtful += _contradicting(session, connection_id, kind, [each for each in wanted if each.id not in kept])
         if kind in attribution.DECIDING:
             customers.update(str(whose) for each in wanted if each.id in kept and (whose := each.columns["customer"]) is not None)
+        if kind == "subscription":
+            subscriptions = sorted(kept)
         if kind == "customer":
             _follow_cards(session, workspace_id, connection_id, [each for each in wanted if each.id in kept], before)
     if customers:
-        attribution.noticed(session, workspace_id, connection_id, customers, max(each.as_of for each in ordered))
+        attribution.noticed(
+            session, workspace_id, connection_id, customers, max(each.as_of for each in ordered), subscriptions=subscriptions
+        )
     return doubtful
 
 

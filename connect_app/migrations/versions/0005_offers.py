@@ -41,6 +41,8 @@ def upgrade() -> None:
     op.create_index(
         'ix_choices_offer', 'choices', ['workspace_id', sa.text("(offer ->> 'id')"), 'made_at'], postgresql_where=sa.text("verb = 'accept'")
     )
+    # What the business's own system was asked for, and what else is known of a subscription's changes.
+    op.create_index('ix_actions_connection_id_subscription', 'actions', ['connection_id', 'subscription'])
     for table in READ:
         op.execute(f"alter table {table} no force row level security")
     _take_out()
@@ -82,5 +84,6 @@ def _take_out() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index('ix_actions_connection_id_subscription', table_name='actions')
     op.drop_index('ix_choices_offer', table_name='choices')
     op.drop_table('offers')
