@@ -15,7 +15,7 @@ class Action(Tenant, Base):
     holds); `call` is planned after the precheck read and persisted before the first write: `{generation, key, requests, planned_at,
     before, loses}`, `requests` being stripe_gateway Calls as they write themselves down (the n-th is sent under `key`, from the second on
     with `.n` behind it), `before` the subscription they were planned on, `loses` what is given up with it. `code` says in a word why it
-    is manual or failed; `message` says it for people.
+    is manual or failed; `message` says it for people. `reminded` is how far the team has been told of one that waits (jobs.reminders).
     """
 
     __tablename__ = "actions"
@@ -36,6 +36,7 @@ class Action(Tenant, Base):
     message: Mapped[str | None]
     stripe_request_id: Mapped[str | None]
     due_on: Mapped[datetime | None]
+    reminded: Mapped[int] = mapped_column(server_default="0")
     asked_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]

@@ -10,6 +10,7 @@ from connect_app.models.base import Base
 
 class Work(Base):
     """One thing to do about one row. `asks` counts how often it was asked for, so that finishing never swallows a later ask.
+    What must be done by its `deadline` goes first while that is near.
 
     Not under row level security: the sweep and the claim cross tenants; the row names no more than ids.
     """
@@ -26,8 +27,10 @@ class Work(Base):
     lease_until: Mapped[datetime | None]
     lease_token: Mapped[int] = mapped_column(BigInteger, server_default="0")
     gave_up_at: Mapped[datetime | None]
+    deadline: Mapped[datetime | None]
     problem: Mapped[str | None]
     __table_args__ = (
         UniqueConstraint("kind", "row_id"),
         Index("ix_work_queue_due_at", "queue", "due_at", postgresql_where="gave_up_at IS NULL"),
+        Index("ix_work_queue_deadline", "queue", "deadline", postgresql_where="gave_up_at IS NULL AND deadline IS NOT NULL"),
     )

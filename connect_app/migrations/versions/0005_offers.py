@@ -43,6 +43,7 @@ def upgrade() -> None:
     )
     # What the business's own system was asked for, and what else is known of a subscription's changes.
     op.create_index('ix_actions_connection_id_subscription', 'actions', ['connection_id', 'subscription'])
+    _hurry()
     for table in READ:
         op.execute(f"alter table {table} no force row level security")
     _take_out()
@@ -51,6 +52,15 @@ def upgrade() -> None:
     op.execute("alter table offers enable row level security")
     op.execute("alter table offers force row level security")
     op.execute("create policy tenant on offers using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))")
+
+
+def _hurry() -> None:
+    """What must be done by a certain time goes first while that is near; and the team hears once of each stage of what waits for it."""
+    op.add_column('work', sa.Column('deadline', sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        'ix_work_queue_deadline', 'work', ['queue', 'deadline'], postgresql_where=sa.text("gave_up_at IS NULL AND deadline IS NOT NULL")
+    )
+    op.add_column('actions', sa.Column('reminded', sa.Integer(), server_default='0', nullable=False))
 
 
 def _take_out() -> None:
@@ -84,6 +94,9 @@ def _take_out() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column('actions', 'reminded')
+    op.drop_index('ix_work_queue_deadline', table_name='work')
+    op.drop_column('work', 'deadline')
     op.drop_index('ix_actions_connection_id_subscription', table_name='actions')
     op.drop_index('ix_choices_offer', table_name='choices')
     op.drop_table('offers')
