@@ -28,6 +28,7 @@ ASK = """insert into work (id, kind, row_id, workspace_id, queue, due_at) {rows}
   set asks = work.asks + 1, due_at = least(work.due_at, excluded.due_at), attempts = 0, gave_up_at = null
   returning id, due_at"""
 _ASK_ONE = text(ASK.format(rows="values (:id, :kind, :row_id, :workspace_id, :queue, :due_at)"))
+_DEADLINE = text("update work set deadline = :deadline where id = :id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +88,29 @@ KINDS = {
 }
 
 
-def enqueue(session: Session, kind: str, row_id: str, workspace_id: str | None, *, due_at: datetime, is_quiet: bool = False) -> str:
+def enqueue(
+    session: Session,
+    kind: str,
+    row_id: str,
+    workspace_id: str | None,
+    *,
+    due_at: datetime,
+    deadline: datetime | None = None,
+    is_quiet: bool = False,
+) -> str:
     """Ask for work inside the caller's transaction; gives the work row's id.
 
-    Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. The doorbell leaves after commit;
-    `is_quiet` leaves it out where the row was due before, and so has been rung for.
+    Asked again while it waits or runs, it is done once more after that, at the earlier of the two times. By `deadline` it must be done, or
+    it is too late: while that is near, it goes before what was rung for earlier. The doorbell leaves after commit; `is_quiet` leaves it
+    out where the row was due before, and so has been rung for.
     """
     queue = KINDS[kind].queue
     values = {"id": ids.new("wrk"), "kind": kind, "row_id": row_id, "workspace_id": workspace_id, "queue": queue, "due_at": due_at}
     row = session.execute(_ASK_ONE, values).one()
     redis: Redis = session.info["redis"]
     work_id: str = row.id
+    if deadline is not None:
+        session.execute(_DEADLINE, {"id": work_id, "deadline": deadline})
     if not is_quiet or row.due_at == due_at:
         db.after_commit(session, lambda: ring(redis, queue, work_id))
     return work_id

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     # All that was imported stays for good: the collector need not look through it again at every batch of events.
     gc.collect()
     gc.freeze()
-    crew = hands.Hands(partial(work.perform, rt), HANDS[arguments[0]]) if arguments[0] in HANDS else None
+    crew = hands.Hands(partial(work.heed, rt), HANDS[arguments[0]]) if arguments[0] in HANDS else None
     work.employ(crew)
     serve(rt, arguments[0])
     if crew is not None:

@@ -99,7 +99,7 @@ def ask(
         kind = "action.queued" if state == "queued" else "action.requested"
         facts.record(session, workspace_id, session_id, kind, now, {"action": action.id, "verb": verb, "code": code})
     if state == "queued":
-        queues.enqueue(session, "action", action.id, workspace_id, due_at=now)
+        _begin(session, action, now)
     else:
         telling.action(session, action, now)
     pass_through.asked(session, action, now)
@@ -128,7 +128,7 @@ def retry(session: Session, workspace_id: str, action_id: str, now: datetime, ac
         raise InFlight(_under_way(session, connection_id, action.subscription) or action_id) from error
     audit.record(session, workspace_id, actor=actor, verb="action.retried", at=now, target=action_id)
     record(session, action, "action.queued", now)
-    queues.enqueue(session, "action", action_id, workspace_id, due_at=now)
+    _begin(session, action, now)
     return True
 
 
@@ -185,6 +185,13 @@ def record(session: Session, action: Action, kind: str, at: datetime, **data: ob
     if action.session_id is not None:
         told: Json = {"action": action.id, "verb": action.verb, "code": action.code, "stripe_request_id": action.stripe_request_id, **data}
         facts.record(session, action.workspace_id, action.session_id, kind, at, told)
+
+
+def _begin(session: Session, action: Action, now: datetime) -> None:
+    """Let the workers have it; by its next bill it must be done, or the customer is charged for what they did not want."""
+    told = action.intent.get("renews_at")
+    deadline = datetime.fromisoformat(told) if told else renewal(session, action.connection_id, action.subscription)
+    queues.enqueue(session, "action", action.id, action.workspace_id, due_at=now, deadline=deadline)
 
 
 def _of_choice(session: Session, choice_id: str | None, subscription: str, verb: str) -> Action | None:
