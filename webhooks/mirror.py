@@ -7,7 +7,7 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from connect_app.models import Coupon, Customer, Discount, Price, Product, Subscription
+from connect_app.models import Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.stripe_gateway import objects
 from webhooks import projections
 
@@ -26,6 +26,14 @@ def subscriptions_of(session: Session, connection_id: str, customer: str) -> lis
     )
     rows = session.execute(found.order_by(Subscription.created_at.desc(), Subscription.id)).scalars()
     return [objects.read_subscription(raw) for raw in rows]
+
+
+def owing(session: Session, connection_id: str, subscription_ids: Iterable[str]) -> set[str]:
+    """Those of these subscriptions that have an open invoice."""
+    found = select(Invoice.subscription).where(
+        Invoice.connection_id == connection_id, Invoice.subscription.in_(list(subscription_ids)), Invoice.status == "open"
+    )
+    return {id for id in session.execute(found.distinct()).scalars() if id is not None}
 
 
 def customer(session: Session, connection_id: str, id: str) -> objects.Customer | None:

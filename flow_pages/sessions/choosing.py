@@ -1,6 +1,6 @@
 """The one choice of a session, in one transaction with what it asks for; and taking a cancellation back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from connect_app import facts, ids
 from connect_app.models import Answer, Choice, FlowSession
 from connect_app.models.base import Json
 from connect_app.money import Money
-from flow_pages import steps
+from flow_pages import cancels, steps
 from flow_pages.document import Offer
 from flow_pages.sessions import walking
 from flow_pages.visits import Visit
@@ -50,12 +50,18 @@ def accept(
         "cost": {"amount": cost.amount, "currency": cost.currency} if cost is not None else None,
     }
     whose = offer.by if offer.by == "business" else _offers_by(visit)
-    return _choose(session, visit, "accept", frozen, verb=verb, intent={**intent, "headline": headline}, whose=whose, now=now)
+    return _choose(session, visit, "accept", frozen, verb=verb, intents={visit.row.subscription: {**intent, "headline": headline}}, whose=whose, now=now)
 
 
-def cancel(session: Session, visit: Visit, now: datetime) -> str | None:
-    """The cancellation is confirmed; gives the choice's id, or None where another choice was first."""
-    return _choose(session, visit, "cancel", None, verb="cancel", intent={"when": "period_end"}, whose=_cancels_by(visit), now=now)
+def cancel(session: Session, visit: Visit, now: datetime, intents: Mapping[str, Json] | None = None) -> str | None:
+    """The cancellation is confirmed, of each of these subscriptions as its intent has it; gives the choice's id, or None where another
+    choice was first.
+
+    Without `intents` (flow_pages.cancels) it is what the owner's options say. This session's own subscription must have nothing under way;
+    of the others, one that has is canceled as soon as that is settled.
+    """
+    wanted = intents or cancels.intents(session, visit, now) or {}
+    return _choose(session, visit, "cancel", None, verb="cancel", intents=wanted, whose=_cancels_by(visit), now=now)
 
 
 def undo(session: Session, visit: Visit, now: datetime) -> str:
@@ -98,9 +104,17 @@ def _cancels_by(visit: Visit) -> str:
 
 
 def _choose(
-    session: Session, visit: Visit, chosen: str, offer: Json | None, *, verb: str | None, intent: Json, whose: str, now: datetime
+    session: Session,
+    visit: Visit,
+    chosen: str,
+    offer: Json | None,
+    *,
+    verb: str | None,
+    intents: Mapping[str, Json],
+    whose: str,
+    now: datetime,
 ) -> str | None:
-    """One transaction: the session is closed to all other choices, and what is to be done is asked for."""
+    """One transaction: the session is closed to all other choices, and what is to be done is asked for, of each subscription by its id."""
     row = visit.row
     if not walking.shown(session, visit, now):
         return None
@@ -127,8 +141,7 @@ def _choose(
     )
     session.add(choice)
     session.flush()
-    if verb == "cancel":
-        intent = {**intent, "feedback": choice.feedback, "comment": choice.comment}
+    said = {"feedback": choice.feedback, "comment": choice.comment} if verb == "cancel" else {}
     facts.record(
         session, row.workspace_id, row.id, "choice.made", now, {"choice": choice.id, "verb": chosen, "offer": (offer or {}).get("id")}
     )
@@ -137,22 +150,44 @@ def _choose(
     if verb is None:
         validation.ask(session, row.workspace_id, [row.id], now)
         return choice.id
-    action = actions.ask(
-        session,
-        workspace_id=row.workspace_id,
-        mode=row.mode,
-        connection_id=row.connection_id,
-        customer=row.customer,
-        subscription=row.subscription,
-        verb=verb,
-        intent=intent,
-        now=now,
-        choice_id=choice.id,
-        session_id=row.id,
-        **(_state(visit) or ({} if whose == "holdfast" else {"state": "requested", "code": "yours"})),
-    )
-    queues.enqueue(session, "action_promise", action.id, row.workspace_id, due_at=now + PROMISED_AFTER)
+    state = _state(visit) or ({} if whose == "holdfast" else {"state": "requested", "code": actions.YOURS})
+    # In the order of their ids, so that two choices of one customer never wait for each other in a circle.
+    for subscription, intent in sorted(intents.items()):
+        action_id = _asked(session, visit, choice, verb, subscription, {**intent, **said}, state, now)
+        queues.enqueue(session, "action_promise", action_id, row.workspace_id, due_at=now + PROMISED_AFTER)
     return choice.id
+
+
+def _asked(
+    session: Session,
+    visit: Visit,
+    choice: Choice,
+    verb: str,
+    subscription: str,
+    intent: Json,
+    state: Mapping[str, Any],
+    now: datetime,
+) -> str:
+    """The action of one subscription. Raises InFlight where the session's own has a change under way; another one waits for that."""
+    row = visit.row
+    asked = {
+        "workspace_id": row.workspace_id,
+        "mode": row.mode,
+        "connection_id": row.connection_id,
+        "customer": row.customer,
+        "subscription": subscription,
+        "verb": verb,
+        "intent": intent,
+        "now": now,
+        "choice_id": choice.id,
+        "session_id": row.id,
+    }
+    try:
+        return actions.ask(session, **asked, **state).id
+    except actions.InFlight:
+        if subscription == row.subscription:
+            raise
+        return actions.ask_after(session, **asked).id
 
 
 def _state(visit: Visit) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from jobs.actions.confirming import confirm
 from jobs.actions.course import give_up, perform
-from jobs.actions.ledger import InFlight, ask, retry, retry_disconnected, waiting, waiting_counts
+from jobs.actions.following import ask_after, begin
+from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, retry, retry_disconnected, waiting, waiting_counts
 from jobs.actions.settlement import close, mark_done
 
 __all__ = [
+    "UNDER_WAY",
+    "YOURS",
     "InFlight",
     "ask",
+    "ask_after",
+    "begin",
     "close",
     "confirm",
     "give_up",

@@ -18,12 +18,15 @@ IN_FLIGHT = ("queued", "prechecked", "applied")
 WAITING = ("requested", "manual")
 # The code of what is requested because the business's own system does it.
 YOURS = "yours"
+# The code of what is requested while another change of the same subscription is under way, and follows it.
+UNDER_WAY = "under_way"
 
 # What the team reads beside an action that was only requested.
 _REQUESTED = {
     "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
     "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
     YOURS: "Your own system does this: it shows as done here once Stripe has told of it, or Mark done has found it there.",
+    UNDER_WAY: "Another change of this subscription was under way. This one is made by itself once that is settled; Retry tries it at once.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
 
