@@ -53,7 +53,8 @@ def is_new(action: Action, seen: Look) -> bool:
 
     How it was then, the action keeps (`call.before`); without that only what is a state by itself can be told.
     """
-    wish, before, now = settlement.wish(action), settlement.before(action), seen.situation.subscription
+    before, now = settlement.before(action), seen.situation.subscription
+    wish = settlement.to_the_day(settlement.wish(action), now)
     if wish.verb in _STATES:
         return plans.shows(wish, seen.situation)
     if before is None:

@@ -1,6 +1,7 @@
 """How an action ends: verified with a receipt, for a person to see to, or failed; what that means for its session, and who is told."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import select
@@ -21,6 +22,7 @@ from webhooks import projections
 log = structlog.get_logger()
 
 _CLOSED = "Your team closed this request: it is not tried any more, and nothing was read back from Stripe for it."
+_A_DAY = timedelta(days=1)
 # Why a coupon is none any more, though the mirror may still offer it to the next customer.
 _COUPON_IS_OVER = ("coupon_gone", "coupon_not_valid", "coupon_expired")
 
@@ -35,6 +37,20 @@ def wish(action: Action) -> plans.Wish:
         subscription=action.subscription,
         mode=action.mode,
     )
+
+
+def to_the_day(asked: plans.Wish, subscription: Subscription) -> plans.Wish:
+    """The same wish, with the time that Stripe shows for a pause's or a trial's end where that is less than a day off.
+
+    For what the business's own system does: whoever is told a day may take it to begin at another hour.
+    """
+    found = {"resumes_at": subscription.pause.resumes_at if subscription.pause else None, "trial_end": subscription.trial_end}
+    near = {
+        name: at.isoformat()
+        for name, at in found.items()
+        if at is not None and (wanted := asked.moment(name)) is not None and abs(at - wanted) < _A_DAY
+    }
+    return replace(asked, intent={**asked.intent, **near})
 
 
 def kept_calls(action: Action) -> tuple[Call, ...]:
@@ -139,7 +155,10 @@ def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> boo
         raise errors.Unavailable(
             code="stripe_unavailable", message=f"Stripe could not be read just now: {failure}", retry_after=10
         ) from failure
-    if not plans.shows(wish(action), seen.situation, plans.kept(kept_calls(action))):
+    asked = wish(action)
+    if action.code == ledger.YOURS:
+        asked = to_the_day(asked, seen.situation.subscription)
+    if not plans.shows(asked, seen.situation, plans.kept(kept_calls(action))):
         return False
     read = seen.read
     now = rt.now()

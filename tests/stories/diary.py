@@ -26,7 +26,7 @@ from webhooks import events, store
 
 BEGIN = datetime(2026, 3, 2, 12, tzinfo=UTC)
 # The kinds of work that a story is about; what is periodic would only hide that news was missed.
-_KINDS = ("action", "drain", "refetch", "validate")
+_KINDS = ("action", "confirm", "drain", "refetch", "validate")
 
 
 @dataclass
