@@ -11,6 +11,7 @@ from connect_app.models.flows import Flow, FlowVersion, Offer
 from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
 from connect_app.models.oauth import OauthState
 from connect_app.models.outbound import Delivery, DeliveryAttempt, Endpoint
+from connect_app.models.pauses import Pause
 from connect_app.models.sessions import Answer, Choice, FlowSession, LinkLookup, PortalLink
 from connect_app.models.work import Work
 from connect_app.models.workspaces import (
@@ -62,6 +63,7 @@ __all__ = [
     "OauthState",
     "Offer",
     "Outcome",
+    "Pause",
     "PortalLink",
     "Price",
     "Product",

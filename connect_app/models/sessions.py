@@ -92,7 +92,10 @@ class Choice(Tenant, Base):
 
 
 class PortalLink(Tenant, Base):
-    """A customer's 90-day way into the portal; revoking it, or minting after its end, bumps the epoch, so a dead link stays dead."""
+    """A customer's 90-day way into the portal; revoking it, or minting after its end, bumps the epoch, so a dead link stays dead.
+
+    `code` is what is known of the code that was emailed to prove whose link it is (flow_pages.portal_codes says its shape).
+    """
 
     __tablename__ = "portal_links"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -104,6 +107,7 @@ class PortalLink(Tenant, Base):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     card_update_at: Mapped[datetime | None]
+    code: Mapped[Json | None]
     __table_args__ = (
         CheckConstraint("mode IN ('test', 'live')", name="mode"),
         UniqueConstraint("workspace_id", "mode", "customer"),

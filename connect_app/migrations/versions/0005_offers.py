@@ -44,6 +44,7 @@ def upgrade() -> None:
     # What the business's own system was asked for, and what else is known of a subscription's changes.
     op.create_index('ix_actions_connection_id_subscription', 'actions', ['connection_id', 'subscription'])
     _hurry()
+    _pause()
     for table in READ:
         op.execute(f"alter table {table} no force row level security")
     _take_out()
@@ -61,6 +62,36 @@ def _hurry() -> None:
         'ix_work_queue_deadline', 'work', ['queue', 'deadline'], postgresql_where=sa.text("gave_up_at IS NULL AND deadline IS NOT NULL")
     )
     op.add_column('actions', sa.Column('reminded', sa.Integer(), server_default='0', nullable=False))
+
+
+def _pause() -> None:
+    """Pauses have a life of their own, and an old portal link is asked for a code before much is done by it."""
+    op.create_table('pauses',
+    sa.Column('action_id', sa.Text(), nullable=False),
+    sa.Column('connection_id', sa.Text(), nullable=False),
+    sa.Column('customer', sa.Text(), nullable=False),
+    sa.Column('subscription', sa.Text(), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('resumes_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('reminded_for', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('how', sa.Text(), nullable=True),
+    sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('charge', sa.Text(), nullable=True),
+    sa.Column('workspace_id', sa.Text(), nullable=False),
+    sa.CheckConstraint("how IN ('ran_out', 'resumed', 'canceled', 'replaced')", name=op.f('ck_pauses_how')),
+    sa.CheckConstraint("charge IN ('paid', 'failed', 'none')", name=op.f('ck_pauses_charge')),
+    sa.ForeignKeyConstraint(
+        ['workspace_id', 'action_id'], ['actions.workspace_id', 'actions.id'], name=op.f('fk_pauses_workspace_id_action_id'), ondelete='CASCADE'
+    ),
+    sa.ForeignKeyConstraint(['workspace_id'], ['workspaces.id'], name=op.f('fk_pauses_workspace_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('action_id', name=op.f('pk_pauses')),
+    )
+    op.create_index('ix_pauses_watched', 'pauses', ['connection_id', 'customer'], postgresql_where=sa.text("settled_at IS NULL"))
+    op.execute("alter table pauses enable row level security")
+    op.execute("alter table pauses force row level security")
+    op.execute("create policy tenant on pauses using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))")
+    op.add_column('portal_links', sa.Column('code', postgresql.JSONB(astext_type=sa.Text()), nullable=True))
 
 
 def _take_out() -> None:
@@ -94,6 +125,8 @@ def _take_out() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column('portal_links', 'code')
+    op.drop_table('pauses')
     op.drop_column('actions', 'reminded')
     op.drop_index('ix_work_queue_deadline', table_name='work')
     op.drop_column('work', 'deadline')
