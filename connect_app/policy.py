@@ -47,6 +47,7 @@ TABLE = {
     "flow.card": TOKEN,
     "flow.card_page": TOKEN,
     "flow.undo": TOKEN,
+    "flow.link": TOKEN,
     "portal.show": TOKEN,
     "portal.status": TOKEN,
     "portal.cancel": TOKEN,

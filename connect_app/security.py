@@ -22,14 +22,22 @@ def allow_framing(origins: tuple[str, ...]) -> None:
     g.frame_ancestors = origins
 
 
-def policy(frame_ancestors: tuple[str, ...]) -> str:
-    """The Content-Security-Policy of a page: our own files only, nothing inline, and framed by nobody but `frame_ancestors`."""
+def allow_images(origins: tuple[str, ...]) -> None:
+    """Let this response show images of these origins (parsed, as above) beside our own, and of no other."""
+    g.image_origins = origins
+
+
+def policy(frame_ancestors: tuple[str, ...], image_origins: tuple[str, ...] = ("https:",)) -> str:
+    """The Content-Security-Policy of a page: our own files only, nothing inline, and framed by nobody but `frame_ancestors`.
+
+    Images may also come from `image_origins`, which are all of HTTPS where a page does not say.
+    """
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self' data: https:",
+            " ".join(("img-src 'self' data:", *image_origins)),
             "font-src 'self'",
             "connect-src 'self'",
             "form-action 'self'",
@@ -53,7 +61,7 @@ def _finish(response: Response) -> Response:
     # Admin forms check the Referer over HTTPS, so it may travel to ourselves; token pages set no-referrer.
     headers.setdefault("Referrer-Policy", "same-origin")
     if response.mimetype == "text/html":
-        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ())))
+        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ()), g.get("image_origins", ("https:",))))
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
     endpoint = request.endpoint or "none"

@@ -15,6 +15,8 @@ _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
 _ENDED = frozenset(("canceled", "incomplete_expired"))
 _OVERDUE = frozenset(("past_due", "unpaid"))
 _WAITING = frozenset(("requested", "manual"))
+_PAUSES = frozenset(("pause", "extension"))
+_UNDO = {"undo_cancel": "Undo the cancellation", "resume": "End it now"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +44,36 @@ class Done:
     def is_verified(self) -> bool:
         return self.action.state == "verified"
 
+    @property
+    def resumes_at(self) -> datetime | None:
+        """When a pause or an extension ends."""
+        at = self.action.intent.get("resumes_at") if self.action.verb in _PAUSES else None
+        return datetime.fromisoformat(str(at)) if at else None
+
+    def undone_by(self, now: datetime) -> str | None:
+        """The verb that takes it back: a cancel until it takes effect, a pause or an extension while it lasts. None for all else."""
+        if not self.is_verified or self.receipt is None:
+            return None
+        if self.resumes_at is not None:
+            return "resume" if self.resumes_at > now else None
+        is_coming = self.receipt.effective_at is not None and self.receipt.effective_at > now
+        return "undo_cancel" if self.action.verb == "cancel" and is_coming else None
+
     def can_undo(self, now: datetime) -> bool:
-        """A cancel that has not taken effect yet can be taken back."""
-        if self.action.verb != "cancel" or not self.is_verified or self.receipt is None:
-            return False
-        return self.receipt.effective_at is not None and self.receipt.effective_at > now
+        """Whether it can still be taken back."""
+        return self.undone_by(now) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the receipt. `kind` is the macros' (ok, waiting, attention, failed); `facts` are labels and values."""
+    """One line of the receipt. `kind` is the macros' (ok, waiting, attention, failed); `facts` are labels and values, `undo` the button."""
 
     kind: str
     title: str
     text: str
     facts: tuple[tuple[str, str], ...]
     can_undo: bool
+    undo: str = _UNDO["undo_cancel"]
 
 
 def of_session(session: Session, session_id: str) -> list[Done]:
@@ -101,6 +117,12 @@ def lines(
     return [_line(done, offer, business, locale, now, resumes_at) for done in found]
 
 
+def accepted(offer: Json, told: str) -> Line:
+    """The line of what changes nothing on Stripe, with the terms that were promised and what `told` says of it."""
+    terms = tuple((str(label), str(value)) for label, value in offer.get("terms", ()))
+    return Line(kind="waiting", title=str(offer.get("headline", "")), text=told, facts=terms, can_undo=False)
+
+
 def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
     latest: dict[str, Done] = {}
     for action, receipt in rows:
@@ -112,11 +134,14 @@ def _line(done: Done, offer: Json | None, business: str, locale: str, now: datet
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
         title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at)
-        return Line(kind="ok", title=title, text=text, facts=facts, can_undo=done.can_undo(now))
+        undo = done.undone_by(now)
+        return Line(kind="ok", title=title, text=text, facts=facts, can_undo=undo is not None, undo=_UNDO[undo or "undo_cancel"])
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
     if action.state == "failed":
         return _plain("failed", f"{_ASKED[action.verb]}: this could not be done", f"Please contact {business}; they can see what happened.")
+    if action.code == "yours":
+        return _plain("waiting", _ASKED[action.verb], f"{business} has been asked to do this. Nothing has been changed yet.")
     return _plain("waiting", _ASKED[action.verb], f"Your request is with the team at {business}. They have been told and will see to it.")
 
 
@@ -127,6 +152,11 @@ def _plain(kind: str, title: str, text: str) -> Line:
 _ASKED = {
     "cancel": "Cancel your subscription",
     "discount": "Apply your discount",
+    "pause": "Pause your subscription",
+    "extension": "Give you free time",
+    "trial_extension": "Make your trial longer",
+    "plan_change": "Change your plan",
+    "resume": "Resume your subscription",
     "undo_cancel": "Keep your subscription",
     "payment_method": "Use your new card",
 }
@@ -141,12 +171,57 @@ def _verified(
         case "cancel":
             return _canceled(plan, receipt, charge, locale, now)
         case "discount":
-            terms = tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()))
-            return f"Your discount on {plan} is active", "Nothing else changes.", (*terms, charge)
+            return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), charge)
+        case "pause" | "extension":
+            promised = [(label, value) for label, value in (offer or {}).get("terms", ()) if label == charge[0]]
+            return _stopped(action, plan, receipt, (charge[0], str(promised[0][1])) if promised else charge, locale, now)
+        case "trial_extension":
+            until = datetime.fromisoformat(str(action.intent["trial_end"]))
+            facts = (("Your trial runs until", spoken.day(until, locale)), charge)
+            return "Your trial is longer", f"{_cleared(receipt)}Nothing is charged before it ends.", facts
+        case "plan_change":
+            return _changed(action, receipt, offer, charge, locale)
+        case "resume":
+            return f"{plan} goes on", "The pause has ended. It is charged again from now on.", (charge,)
         case "undo_cancel":
             return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (charge,)
         case _:
             return f"{plan} uses your new card", "", (charge,)
+
+
+def _terms(offer: Json | None) -> tuple[tuple[str, str], ...]:
+    """What was promised, but for what the receipt itself tells."""
+    return tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()) if label != "Next charge")
+
+
+def _cleared(receipt: Receipt) -> str:
+    is_taken_back = receipt.before.get("ends_at") and not receipt.after.get("ends_at")
+    return "The cancellation that was scheduled has been taken back. " if is_taken_back else ""
+
+
+def _stopped(
+    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """A pause, or free time: until when, and what comes then."""
+    resumes_at = datetime.fromisoformat(str(action.intent["resumes_at"]))
+    day, is_free = spoken.day(resumes_at, locale), action.verb == "extension"
+    if resumes_at <= now:
+        return f"{plan} was {'free' if is_free else 'paused'} until {day}", "It is charged again since then.", ()
+    text = "You can go on using it, and pay nothing in that time." if is_free else "Nothing is charged in that time."
+    title = f"{plan} is free until {day}" if is_free else f"{plan} is paused until {day}"
+    return title, f"{_cleared(receipt)}{text} It goes on by itself afterwards.", (charge,)
+
+
+def _changed(
+    action: Action, receipt: Receipt, offer: Json | None, charge: tuple[str, str], locale: str
+) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Another plan, now or from the next period on; until then nothing but the next charge changes."""
+    terms = dict(_terms(offer))
+    name = terms.pop("New plan", None) or receipt.after.get("plan") or "your new plan"
+    if action.intent.get("when") == "period_end" and receipt.effective_at is not None:
+        title = f"You change to {name} on {spoken.day(receipt.effective_at, locale)}"
+        return title, f"{_cleared(receipt)}Until then you keep what you have.", (*terms.items(), charge)
+    return f"You are on {name} now", f"{_cleared(receipt)}As many as you had before.", (*terms.items(), charge)
 
 
 def _canceled(

@@ -8,10 +8,12 @@ from flask import Response, make_response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connect_app.models import PortalLink
+from connect_app.models import Choice, PortalLink
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, offers, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages import links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages.document import LinkOffer
+from flow_pages.offer_pages import OfferPage
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
 from jobs.outbound import pass_through
@@ -27,13 +29,15 @@ class Asked:
     is_from_card: bool
 
 
-def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_looked_at: bool) -> Response | str:
-    """The page this customer is to see. Looking is noted, and changes nothing else."""
+def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_looked_at: bool) -> Response | str | OfferPage:
+    """The page this customer is to see; an offer's is drawn after the transaction. Looking is noted, and changes nothing else."""
     now, at = rt.now(), asked.at
     if visit.row.state == "chosen" or at == "undo":
         done = outcome.of_session(session, visit.row.id)
         if done:
             return _outcome(rt, session, visit, done, now)
+        if visit.choice is not None:
+            return _passed_on(rt, session, visit, visit.choice)
     if at == "kept" and visit.row.kept_at is not None:
         return theme.draw("kept.html", **_frame(rt, session, visit, event="saved"))
     shape = shapes.of(visit.subscription, now)
@@ -49,13 +53,14 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
     frame["previous"] = way[way.index(step) - 1].name if way.index(step) else None
     frame["notice"] = shapes.notice(visit.subscription, shape, visit.reader)
     frame["is_past_due"] = shape is Shape.PAST_DUE and visit.is_connected
+    frame["can_resume"] = can_resume(visit, shape)
     frame["gone"] = asked.is_gone
     frame["is_from_card"] = asked.is_from_card
     match step:
         case steps.SurveyStep(survey=survey):
             return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
         case steps.OfferStep(offer=offer):
-            return theme.draw("offer.html", **_offered(visit, made[offer.id], now), **frame)
+            return OfferPage(visit=visit, made=made[offer.id], frame=frame, is_looked_at=is_looked_at)
         case steps.ConfirmStep():
             return _confirm(session, visit, shape, frame)
 
@@ -72,12 +77,33 @@ def can_leave(session: Session, visit: Visit, now: datetime, *, wait_for_all: bo
     return not in_flight or (not wait_for_all and _is_long(in_flight, now))
 
 
-def can_undo(session: Session, visit: Visit, now: datetime) -> bool:
-    """Whether the subscription's cancellation, made here or elsewhere, can still be taken back."""
+def undoing(session: Session, visit: Visit, now: datetime) -> str | None:
+    """The verb that takes back what was done here or elsewhere, a cancellation or a pause, while that is possible; None where it is not."""
     done = outcome.of_session(session, visit.row.id)
     if done:
-        return any(one.can_undo(now) for one in done)
-    return visit.row.state == "open" and shapes.of(visit.subscription, now) is Shape.CANCELING
+        return next((verb for one in done if (verb := one.undone_by(now)) is not None), None)
+    if visit.row.state != "open":
+        return None
+    shape = shapes.of(visit.subscription, now)
+    return "resume" if can_resume(visit, shape) else "undo_cancel" if shape is Shape.CANCELING else None
+
+
+def can_resume(visit: Visit, shape: Shape) -> bool:
+    """Whether the pause of this subscription can be ended from here: Stripe's own only where it is paid by card."""
+    subscription = visit.subscription
+    if shape is not Shape.PAUSED or subscription is None or not visit.is_connected:
+        return False
+    return subscription.pause is not None or subscription.collection_method == "charge_automatically"
+
+
+def leading_out(rt: Runtime, session: Session, visit: Visit, offer_id: str) -> str | None:
+    """The page that leads out by a link offer; None where it is not made to this customer (any more)."""
+    now = rt.now()
+    made = offers.made(session, visit, now).get(offer_id) if visit.row.state == "open" else None
+    if made is None or not isinstance(made.offer, LinkOffer):
+        return None
+    url = offer_pages.way_out(rt, session, visit, made.offer, now)
+    return None if url is None else theme.draw("link.html", offer=made.offer, url=url, **_frame(rt, session, visit))
 
 
 def portal_of(rt: Runtime, session: Session, visit: Visit) -> str | None:
@@ -103,16 +129,6 @@ def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = N
         "embed_url": way_out,
         "leave": way_out if way_out and (way_out.startswith("/") or links.origin_of(way_out)) else None,
         "say": lambda text: wording.render(text, words),
-    }
-
-
-def _offered(visit: Visit, made: offers.Made, now: datetime) -> dict[str, object]:
-    """An offer's page: each way to take it, with its terms."""
-    return {
-        "offer": made.offer,
-        "ways": [
-            (option.key, offers.terms(made.offer, option, visit.subscription, made.known, visit.reader, now)) for option in made.options
-        ],
     }
 
 
@@ -178,6 +194,16 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     if in_flight:
         response.headers["Refresh"] = "10"
     return response
+
+
+def _passed_on(rt: Runtime, session: Session, visit: Visit, choice: Choice) -> str:
+    """The page of a choice that changes nothing on Stripe: what was accepted, and who sees to it."""
+    leave = pass_through.way_out_of(session, rt.ring, visit.row, choice, rt.now())
+    is_listed = leave is not None and links.is_listed(leave, visit.preferences.allowed_origins)
+    told = f"{visit.workspace_name} has been told and will see to it. Your subscription stays as it is."
+    line = outcome.accepted(choice.offer or {}, told)
+    frame = _frame(rt, session, visit, event="saved", leave=leave if is_listed else None)
+    return theme.draw("done.html", title="We have passed this on", lede=None, seal="waiting", lines=[line], is_polled=False, **frame)
 
 
 def _passed_through(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Done], now: datetime) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -33,8 +33,19 @@ def find(session: Session, link_id: str) -> Kept | None:
     return None if found is None else Kept(link=found.PortalLink, business=found.name, is_customer_gone=bool(found.is_deleted))
 
 
-def mint(session: Session, workspace_id: str, *, mode: str, customer: str, connection_id: str | None, now: datetime) -> PortalLink:
-    """The customer's link. One that is over comes back under a new epoch, so that what was sent out before stays dead."""
+def mint(
+    session: Session,
+    workspace_id: str,
+    *,
+    mode: str,
+    customer: str,
+    connection_id: str | None,
+    now: datetime,
+    until: datetime | None = None,
+) -> PortalLink:
+    """The customer's link, good until then at least. One that is over comes back under a new epoch, so that what was sent out before stays
+    dead.
+    """
     over = or_(PortalLink.revoked_at.is_not(None), PortalLink.expires_at <= now)
     row = insert(PortalLink).values(
         id=ids.new("plk"),
@@ -43,7 +54,7 @@ def mint(session: Session, workspace_id: str, *, mode: str, customer: str, conne
         connection_id=connection_id,
         customer=customer,
         minted_at=now,
-        expires_at=now + LINK_LASTS,
+        expires_at=max(now + LINK_LASTS, until or now),
     )
     kept = session.execute(
         row.on_conflict_do_update(
@@ -51,7 +62,7 @@ def mint(session: Session, workspace_id: str, *, mode: str, customer: str, conne
             set_={
                 "epoch": case((over, PortalLink.epoch + 1), else_=PortalLink.epoch),
                 "minted_at": case((over, row.excluded.minted_at), else_=PortalLink.minted_at),
-                "expires_at": case((over, row.excluded.expires_at), else_=PortalLink.expires_at),
+                "expires_at": case((over, row.excluded.expires_at), else_=func.greatest(PortalLink.expires_at, until)),
                 "revoked_at": None,
                 "connection_id": row.excluded.connection_id,
             },

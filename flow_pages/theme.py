@@ -15,6 +15,7 @@ def enter(business: str, preferences: Preferences, back: str | None = None) -> N
     `back` is the path of the link, once it is known to be good: where a failure leads back to.
     """
     g.flow_business, g.flow_back = business, back
+    security.allow_images(())
     security.allow_framing(tuple(origin for listed in preferences.allowed_origins if (origin := links.origin_of(listed))))
 
 

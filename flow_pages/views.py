@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from connect_app import limits, runtime
 from connect_app.errors import Conflict, Forbidden
-from flow_pages import cards, first_look, links, offers, pages, sessions, steps, theme, visits, wording
+from flow_pages import accepting, cards, first_look, links, offer_pages, pages, sessions, steps, theme, visits
 from flow_pages.visits import Visit
 from jobs import actions
 
@@ -35,7 +35,8 @@ def show(token: str) -> Response | str:
     asked = pages.Asked(at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args)
     with first_look.taken(rt, token) as (session, visit):
         theme.enter(visit.workspace_name, visit.preferences, _back(visit))
-        return pages.current(rt, session, visit, asked, is_looked_at=is_looked_at)
+        page = pages.current(rt, session, visit, asked, is_looked_at=is_looked_at)
+    return page.draw(rt) if isinstance(page, offer_pages.OfferPage) else page
 
 
 @blueprint.get("/cancel/<token>/status")
@@ -85,28 +86,21 @@ def decline(token: str) -> AnyResponse:
 @blueprint.post("/cancel/<token>/accept")
 def accept(token: str) -> AnyResponse:
     """The offer on the page is taken: the customer's one choice."""
-    now = runtime.current().now()
+    rt = runtime.current()
     with _acting(token) as (session, visit):
-        if visit.row.state == "chosen":
-            return _to(visit)
-        offer = sessions.offer_named(visit, request.form.get("offer", ""))
-        taken = offers.taken(session, visit, offer, request.form.get("way", ""), now)
-        if taken is None:
-            return _to(visit, "?gone")
-        made, option = taken
-        sessions.accept(
-            session,
-            visit,
-            offer,
-            verb=option.verb,
-            intent=option.intent,
-            picked=option.key,
-            headline=wording.render(offer.headline, visit.words),
-            terms=offers.terms(offer, option, visit.subscription, made.known, visit.reader, now),
-            cost=offers.cost(offer, option, visit.subscription, made.known),
-            now=now,
-        )
-    return _to(visit)
+        then = accepting.accept(rt, session, visit, offer_id=request.form.get("offer", ""), way=request.form.get("way", ""))
+    return _to(visit, then)
+
+
+@blueprint.get("/cancel/<token>/link/<offer_id>")
+def link(token: str, offer_id: str) -> AnyResponse | str:
+    """Out to the page or the mail of a link offer, by a link: a form's answer may not lead to another site."""
+    rt = runtime.current()
+    with rt.transaction() as session:
+        visit = visits.read(session, rt, token)
+        theme.enter(visit.workspace_name, visit.preferences, _back(visit))
+        page = pages.leading_out(rt, session, visit, offer_id)
+    return page or _to(visit, "?gone")
 
 
 @blueprint.post("/cancel/<token>/confirm")
@@ -114,7 +108,7 @@ def confirm(token: str) -> AnyResponse:
     """The cancellation is confirmed, on its page: the customer's one choice."""
     with _acting(token) as (session, visit):
         if isinstance(pages.walked(session, visit, runtime.current().now())[-1], steps.ConfirmStep):
-            sessions.cancel(session, visit, runtime.current().now())
+            accepting.confirm(session, visit, runtime.current().now())
     return _to(visit)
 
 
@@ -130,11 +124,11 @@ def keep(token: str) -> AnyResponse:
 
 @blueprint.post("/cancel/<token>/undo")
 def undo(token: str) -> AnyResponse:
-    """The scheduled cancellation is taken back, while that is possible."""
+    """The scheduled cancellation is taken back, or the pause ended, while that is possible."""
     now = runtime.current().now()
     with _acting(token) as (session, visit):
-        if pages.can_undo(session, visit, now):
-            sessions.undo(session, visit, now)
+        if (verb := pages.undoing(session, visit, now)) is not None:
+            sessions.undo(session, visit, now, verb)
     return _to(visit, "?at=undo")
 
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from babel import dates
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app import money
-from connect_app.models import Action, Customer, Membership, User, Workspace
+from connect_app.models import Action, Customer, FlowSession, Membership, PortalLink, User, Workspace
+from connect_app.models.base import Json
+from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.objects import Subscription
-from jobs import mail, receipts
+from jobs import mail, owners, receipts
+from jobs.plans import months, standing
 
 _LOCALE = "en"
+# Where the way to the customer's portal stands, until the letter is sent.
+_PORTAL = "{portal}"
 _ASKED = {
     "cancel": "to cancel your subscription",
     "undo_cancel": "to keep your subscription",
@@ -45,27 +50,22 @@ def verified(
         case "cancel":
             return _canceled(what, after, read_at, business)
         case "discount":
-            clearing = ["The cancellation that was scheduled has been taken back."] if before.is_scheduled_to_cancel else []
-            agreed = ["\n".join(["What you accepted:", *(f"- {label}: {value}" for label, value in terms)])] if terms else []
-            lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *agreed, *clearing]
+            lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *_agreed(terms), *_cleared(before)]
             return _write("Your discount is in place", [*lines, _next_charge(after)], business)
         case "undo_cancel":
             lines = [f"{what} continues: its cancellation has been taken back.", _next_charge(after)]
             return _write(f"{what} continues", lines, business)
         case "pause" | "extension":
-            resumes = after.pause.resumes_at if after.pause else None
-            ends = f" until {_day(resumes)}" if resumes else ""
-            free = " You can go on using it, and pay nothing for that time." if action.verb == "extension" else ""
-            return _write("Your subscription is paused", [f"{what} is not charged{ends}.{free}", _next_charge(after)], business)
+            return _stopped(action.verb, what, before, after, business)
         case "resume":
-            return _write("Your subscription is resumed", [f"{what} is resumed.", _next_charge(after)], business)
+            lines = [f"{what} goes on: its pause has ended, and it is charged again.", _next_charge(after)]
+            return _write(f"{what} goes on", lines, business)
         case "trial_extension":
             until = f" until {_day(after.trial_end)}" if after.trial_end else ""
-            return _write("Your trial is longer", [f"Your trial now runs{until}.", _next_charge(after)], business)
+            lines = [f"Your trial now runs{until}. Nothing is charged before it ends.", *_cleared(before), _next_charge(after)]
+            return _write("Your trial is longer", lines, business)
         case "plan_change":
-            later = action.intent.get("when") == "period_end" and after.schedule is not None
-            lines = ["Your plan changes with your next billing period." if later else f"You are now on {name or 'your new plan'}."]
-            return _write("Your plan is changed", [*lines, *([] if later else [_next_charge(after)])], business)
+            return _changed(action, before, after, business, terms)
     lines = [f"{what} is now charged to the card you gave.", _next_charge(after)]
     return _write("Your new card is in use", lines, business)
 
@@ -97,18 +97,39 @@ def failed(action: Action, business: str) -> Letter:
     return _write("Your request was not carried out", lines, business)
 
 
+def passed_on(rt: Runtime, session: Session, row: FlowSession, choice_id: str, headline: str) -> None:
+    """To the owners: a customer has accepted what Holdfast cannot do, and is told that they know of it."""
+    owners.write(
+        rt,
+        session,
+        row.workspace_id,
+        row.mode,
+        topic=f"choice/{choice_id}",
+        subject="A customer has accepted an offer that is yours to keep",
+        lines=[
+            f"The customer {row.customer} has accepted: {headline}",
+            "Holdfast changes nothing on Stripe for it: please see to it, and tell them.",
+        ],
+        page=f"/sessions/{row.id}",
+        sign=f"Holdfast, {row.mode} mode",
+    )
+
+
 def send(session: Session, action: Action, letter: Letter, *, topic: str, now: datetime) -> None:
     """Ask for the letter once per action and topic (`settled`, `received`), to whom the action's mode allows."""
     to, problem = addressee(session, action)
     is_live = action.mode == "live"
+    link, told = _portal(session, action, now)
+    text = letter.text.replace(_PORTAL, f"{told}\n\n" if told else "", 1)
     mail.ask(
         session,
         workspace_id=action.workspace_id,
         topic=f"action/{action.id}/{topic}",
         to=to,
         subject=letter.subject if is_live else f"[Test] {letter.subject}",
-        text=letter.text if is_live else f"{letter.text}\n{_instead_of(session, action)}\n",
+        text=text if is_live else f"{text}\n{_instead_of(session, action)}\n",
         now=now,
+        link=link,
         problem=problem,
     )
 
@@ -126,6 +147,24 @@ def addressee(session: Session, action: Action) -> tuple[str | None, str | None]
         .limit(1)
     ).scalar_one_or_none()
     return (owner, None) if owner else (None, "no owner to send test mail to")
+
+
+def _portal(session: Session, action: Action, now: datetime) -> tuple[Json | None, str | None]:
+    """(the customer's portal link as mail wants it, the line around it): where the buttons are; a letter's own link changes nothing."""
+    kept = session.execute(
+        select(PortalLink).where(
+            PortalLink.workspace_id == action.workspace_id,
+            PortalLink.mode == action.mode,
+            PortalLink.customer == action.customer,
+            PortalLink.revoked_at.is_(None),
+            PortalLink.expires_at > now,
+        )
+    ).scalar_one_or_none()
+    if kept is None:
+        return None, None
+    is_undone_there = action.state == "verified" and action.verb in ("cancel", "pause", "extension")
+    said = "You can see it, and take it back while that is possible, on this page:" if is_undone_there else "Your subscriptions are here:"
+    return {"purpose": "portal", "row_id": kept.id, "epoch": kept.epoch, "path": "/portal/{token}"}, said + "\n{link}"
 
 
 def _customer(session: Session, action: Action) -> str | None:
@@ -161,6 +200,50 @@ def _canceled(what: str, after: Subscription, read_at: datetime, business: str) 
     return _write(subject, lines, business)
 
 
+def _stopped(verb: str, what: str, before: Subscription, after: Subscription, business: str) -> Letter:
+    """A pause, or free time: until when, and what is charged then."""
+    resumes = after.pause.resumes_at if after.pause else None
+    until = f" until {_day(resumes)}" if resumes else ""
+    if verb == "extension":
+        subject, line = f"{what} is free{until}", f"{what} is free{until}: you can go on using it, and pay nothing in that time."
+    else:
+        subject, line = f"{what} is paused{until}", f"{what} is paused{until}, and nothing is charged in that time."
+    charged = _charged_again(after, resumes) if resumes else _next_charge(after)
+    return _write(subject, [line, *_cleared(before), charged], business)
+
+
+def _charged_again(after: Subscription, resumes: datetime) -> str:
+    """The first bill that comes after a pause."""
+    bills = months.bills(after, standing.bill(after), resumes + timedelta(days=800))
+    first = next((day for day in bills if day >= resumes), None)
+    return f"It goes on by itself then. The next charge is on {_day(first)}{_price(after)}." if first else "It goes on by itself then."
+
+
+def _changed(action: Action, before: Subscription, after: Subscription, business: str, terms: Sequence[tuple[str, str]]) -> Letter:
+    name = receipts.plan_name(after)
+    if action.intent.get("when") == "period_end" and after.schedule is not None:
+        # What is read back is the plan until then, and the schedule; the price of the next charge is the other plan's.
+        day = _day(after.current_period_end)
+        lines = [f"Your plan changes on {day}. Until then you keep what you have.", *_agreed(terms), *_cleared(before)]
+        return _write(f"Your plan changes on {day}", [*lines, f"The next charge is on {day}."], business)
+    lines = [f"You are now on {name or 'your new plan'}.", *_agreed(terms), *_cleared(before), _next_charge(after)]
+    return _write("Your plan is changed", lines, business)
+
+
+def _agreed(terms: Sequence[tuple[str, str]]) -> list[str]:
+    """What the customer accepted, as label and value."""
+    return ["\n".join(["What you accepted:", *(f"- {label}: {value}" for label, value in terms)])] if terms else []
+
+
+def _cleared(before: Subscription) -> list[str]:
+    return ["The cancellation that was scheduled has been taken back."] if before.is_scheduled_to_cancel else []
+
+
+def _price(after: Subscription) -> str:
+    amount = after.amount
+    return f" ({money.format(amount, _LOCALE)} before discounts and tax)" if amount else ""
+
+
 def _next_charge(after: Subscription) -> str:
     if after.is_ended:
         return "It has ended; no further charge is scheduled."
@@ -168,13 +251,11 @@ def _next_charge(after: Subscription) -> str:
         return "It is paused at present."
     if after.next_charge is None:
         return "No further charge is scheduled."
-    amount = after.amount
-    price = f" ({money.format(amount, _LOCALE)} before discounts and tax)" if amount else ""
-    return f"The next charge is on {_day(after.next_charge)}{price}."
+    return f"The next charge is on {_day(after.next_charge)}{_price(after)}."
 
 
 def _write(subject: str, lines: list[str], business: str) -> Letter:
-    return Letter(subject=subject, text="\n\n".join(["Hello,", *lines, business]) + "\n")
+    return Letter(subject=subject, text="\n\n".join(["Hello,", *lines, _PORTAL + business]) + "\n")
 
 
 def _day(at: datetime) -> str:

@@ -19,6 +19,9 @@ def snapshot(subscription: Subscription) -> Json:
         "ended_at": _text(subscription.ended_at),
         "next_charge_at": _text(subscription.next_charge),
         "is_paused": subscription.is_paused,
+        "resumes_at": _text(subscription.pause.resumes_at) if subscription.pause else None,
+        "trial_end": _text(subscription.trial_end),
+        "prices": [{"price": item.price.id, "quantity": item.quantity} for item in subscription.items],
         "discounts": [{"id": discount.id, "coupon": discount.coupon} for discount in subscription.discounts],
         "default_payment_method": subscription.default_payment_method,
         "amount": amount.amount if amount else None,
@@ -26,11 +29,11 @@ def snapshot(subscription: Subscription) -> Json:
     }
 
 
-def effective_at(verb: str, after: Subscription, read_at: datetime) -> datetime:
-    """When the change takes hold: a cancel with the end of the subscription, anything else at once."""
+def effective_at(verb: str, after: Subscription, read_at: datetime, when: object = None) -> datetime:
+    """When the change takes hold: a cancel with the end of the subscription, what was asked for `period_end` with it, the rest at once."""
     if verb == "cancel":
         return after.ended_at or after.ends_at or after.current_period_end
-    return read_at
+    return after.current_period_end if when == "period_end" and after.schedule is not None else read_at
 
 
 def plan_name(subscription: Subscription) -> str | None:

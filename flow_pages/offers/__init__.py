@@ -3,9 +3,13 @@
 from flow_pages.offers.limits import in_the_way, is_limited
 from flow_pages.offers.making import Made, made, taken
 from flow_pages.offers.options import Known, Option, conceivable, named, options, refusal
-from flow_pages.offers.terms import cost, duration, saving, terms
+from flow_pages.offers.terms import FIRST_CHARGE, NEW_PLAN, ONE_BILL, PAYS_ABOUT, cost, duration, named_way, particulars, saving, terms
 
 __all__ = [
+    "FIRST_CHARGE",
+    "NEW_PLAN",
+    "ONE_BILL",
+    "PAYS_ABOUT",
     "Known",
     "Made",
     "Option",
@@ -16,7 +20,9 @@ __all__ = [
     "is_limited",
     "made",
     "named",
+    "named_way",
     "options",
+    "particulars",
     "refusal",
     "saving",
     "taken",

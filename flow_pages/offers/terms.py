@@ -9,12 +9,16 @@ from babel.core import UnknownLocaleError
 from babel.numbers import format_percent
 
 from connect_app import money
+from connect_app.models.base import Json
 from connect_app.money import Money
 from connect_app.stripe_gateway.objects import Coupon, Price, Subscription
 from flow_pages import spoken
 from flow_pages.document import CustomOffer, DiscountOffer, ExtensionOffer, LinkOffer, Offer, PauseOffer, PlanOffer, TrialOffer
 from flow_pages.offers.options import Known, Option
 from jobs.plans import months, standing
+
+# Labels that pages look for.
+NEW_PLAN, PAYS_ABOUT, FIRST_CHARGE, ONE_BILL = "New plan", "You pay about", "First charge", "your next bill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +67,41 @@ def terms(
             return _stopped(offer, option, subscription, locale, now)
         case TrialOffer():
             ends = datetime.fromisoformat(str(option.intent["trial_end"]))
-            return [("Your trial runs until", spoken.day(ends, locale)), ("First charge", spoken.day(ends, locale))]
+            return [("Your trial runs until", spoken.day(ends, locale)), (FIRST_CHARGE, spoken.day(ends, locale))]
         case PlanOffer():
             return _changed(offer, option, subscription, known, locale)
         case LinkOffer() | CustomOffer():
             return []
         case _:
             assert_never(offer)
+
+
+def named_way(offer: Offer, option: Option, known: Known) -> str:
+    """What tells this way to take the offer from the others: `2 months`, or the plan's name; '' where there is nothing to choose."""
+    match offer:
+        case PauseOffer():
+            return length(offer.interval, int(option.key))
+        case PlanOffer():
+            price = known.prices.get(option.key)
+            return plan_name(price, known) if price is not None else option.key
+        case _:
+            return ""
+
+
+def particulars(offer: Offer, option: Option) -> Json:
+    """What the business's own system needs to carry it out, beside the coupon: JSON as a choice keeps it."""
+    told: Json = {name: option.intent[name] for name in ("price", "resumes_at", "trial_end") if name in option.intent}
+    match offer:
+        case PauseOffer() | ExtensionOffer():
+            count = int(option.key) if option.key else offer.count
+            told["duration"] = {"count": count, "interval": offer.interval}
+        case TrialOffer():
+            told["duration"] = {"count": offer.days, "interval": "day"}
+        case CustomOffer():
+            told["payload"] = dict(offer.payload)
+        case _:
+            pass
+    return told
 
 
 def cost(offer: Offer, option: Option, subscription: Subscription | None, known: Known) -> Money | None:
@@ -125,7 +157,7 @@ def duration(discount: Discount) -> str:
         case "repeating":
             return "1 month" if (discount.months or 1) == 1 else f"{discount.months} months"
         case _:
-            return "your next bill"
+            return ONE_BILL
 
 
 def length(interval: str, count: int) -> str:
@@ -139,7 +171,7 @@ def _discounted(discount: Discount, subscription: Subscription, locale: str) -> 
     off = discount.off(price) if price is not None and not subscription.discounts else None
     if price is not None and off is not None:
         lines.append(("Instead of", money.format(price, locale)))
-        lines.append(("You pay about", f"{money.format(price - off, locale)} {_paid_for(discount, subscription)}".strip()))
+        lines.append((PAYS_ABOUT, f"{money.format(price - off, locale)} {_paid_for(discount, subscription)}".strip()))
     return lines
 
 
@@ -175,7 +207,7 @@ def _changed(offer: PlanOffer, option: Option, subscription: Subscription, known
     if price is None:
         return []
     pays = price_of(option, known, subscription)
-    lines = [("New plan", plan_name(price, known))]
+    lines = [(NEW_PLAN, plan_name(price, known))]
     if pays is not None:
         lines.append(("You pay", f"{money.format(pays, locale)} {_every(price)}".strip()))
     if subscription.amount is not None:

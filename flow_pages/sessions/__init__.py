@@ -2,7 +2,7 @@
 
 from flow_pages.sessions.choosing import PROMISED_AFTER, accept, cancel, served, undo
 from flow_pages.sessions.minting import LINK_LASTS, Handoff, control_reason, flow_version, mint, pin, reason_now
-from flow_pages.sessions.walking import COMMENT_LENGTH, answer, clean, decline, never_mind, offer_named, seen, shown, skip
+from flow_pages.sessions.walking import COMMENT_LENGTH, answer, clean, decline, follow, never_mind, offer_named, seen, shown, skip
 
 __all__ = [
     "COMMENT_LENGTH",
@@ -16,6 +16,7 @@ __all__ = [
     "control_reason",
     "decline",
     "flow_version",
+    "follow",
     "mint",
     "never_mind",
     "offer_named",

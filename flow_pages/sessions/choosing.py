@@ -16,7 +16,7 @@ from flow_pages.document import Offer
 from flow_pages.sessions import walking
 from flow_pages.visits import Visit
 from jobs import actions, plans, queues, validation
-from jobs.outbound import telling
+from jobs.outbound import pass_through, telling
 
 # A customer who has waited this long for Stripe is promised an email instead of being kept.
 PROMISED_AFTER = timedelta(seconds=20)
@@ -34,13 +34,16 @@ def accept(
     terms: Sequence[tuple[str, str]],
     cost: Money | None,
     now: datetime,
+    particulars: Json | None = None,
 ) -> str | None:
     """The offer is taken, as the pinned version has it: nothing the browser sent decides its terms.
 
     `verb`, `intent` and `picked` are those of flow_pages.offers.Option; `headline` and `terms` are what the customer read, `cost` is what
-    it takes off their next bill. Gives the choice's id, or None where another choice was first.
+    it takes off their next bill, `particulars` what the business's own system needs to know of it. Gives the choice's id, or None where
+    another choice was first.
     """
     frozen = {
+        **(particulars or {}),
         "id": offer.id,
         "kind": offer.kind,
         "picked": picked,
@@ -50,7 +53,16 @@ def accept(
         "cost": {"amount": cost.amount, "currency": cost.currency} if cost is not None else None,
     }
     whose = offer.by if offer.by == "business" else _offers_by(visit)
-    return _choose(session, visit, "accept", frozen, verb=verb, intents={visit.row.subscription: {**intent, "headline": headline}}, whose=whose, now=now)
+    return _choose(
+        session,
+        visit,
+        "accept",
+        frozen,
+        verb=verb,
+        intents={visit.row.subscription: {**intent, "headline": headline}},
+        whose=whose,
+        now=now,
+    )
 
 
 def cancel(session: Session, visit: Visit, now: datetime, intents: Mapping[str, Json] | None = None) -> str | None:
@@ -64,8 +76,10 @@ def cancel(session: Session, visit: Visit, now: datetime, intents: Mapping[str, 
     return _choose(session, visit, "cancel", None, verb="cancel", intents=wanted, whose=_cancels_by(visit), now=now)
 
 
-def undo(session: Session, visit: Visit, now: datetime) -> str:
-    """Ask for the scheduled cancellation to be taken back; gives the action's id, also where that is under way already."""
+def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel") -> str:
+    """Ask for the scheduled cancellation to be taken back, or with `resume` for a pause to end; gives the action's id, also where one is
+    under way already.
+    """
     row = visit.row
     # A person has pressed it, where their page did not say so itself.
     walking.shown(session, visit, now)
@@ -78,7 +92,7 @@ def undo(session: Session, visit: Visit, now: datetime) -> str:
             connection_id=row.connection_id,
             customer=row.customer,
             subscription=row.subscription,
-            verb="undo_cancel",
+            verb=verb,
             intent={},
             now=now,
             session_id=row.id,
@@ -148,6 +162,7 @@ def _choose(
     if chosen == "accept":
         telling.accepted(session, row, choice)
     if verb is None:
+        pass_through.chosen(session, row, choice, now)
         validation.ask(session, row.workspace_id, [row.id], now)
         return choice.id
     state = _state(visit) or ({} if whose == "holdfast" else {"state": "requested", "code": actions.YOURS})

@@ -78,6 +78,15 @@ def decline(session: Session, visit: Visit, offer_id: str, now: datetime) -> boo
     return True
 
 
+def follow(session: Session, visit: Visit, offer: Offer, now: datetime) -> bool:
+    """A link offer is taken: that is counted, and no choice. The session stays open, since nobody knows what came of it."""
+    row = visit.row
+    if not shown(session, visit, now):
+        return False
+    facts.record(session, row.workspace_id, row.id, "offer.taken", now, {"offer": offer.id})
+    return True
+
+
 def skip(session: Session, visit: Visit, now: datetime) -> bool:
     """*Cancel now*: straight on to the confirmation."""
     row = visit.row

@@ -83,7 +83,7 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
             workspace_id=action.workspace_id,
             before=receipts.snapshot(before),
             after=receipts.snapshot(after),
-            effective_at=receipts.effective_at(action.verb, after, read.as_of),
+            effective_at=receipts.effective_at(action.verb, after, read.as_of, action.intent.get("when")),
             next_charge_at=after.next_charge,
             stripe_request_id=read.request_id,
             read_back_at=now,

@@ -63,13 +63,28 @@ class SessionOutcome(Answers):
     lost: Amount | None
 
 
+class Duration(BaseModel):
+    """So many of an interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    interval: Literal["day", "week", "month"]
+
+
 class OfferAccepted(Answers):
     """A customer has accepted an offer. Nothing has been changed on Stripe yet."""
 
     choice: str
     offer: str
     kind: str
+    picked: str = Field(description="What they chose where the offer has several ways: a number of intervals, or a price; else empty.")
     coupon: str | None
+    price: str | None = Field(description="Of a plan change.")
+    duration: Duration | None = Field(description="Of a pause, an extension, or a longer trial.")
+    resumes_at: int | None = Field(description="When a pause or an extension ends.")
+    trial_end: int | None = Field(description="When a longer trial ends.")
+    payload: dict[str, str] = Field(description="Of a custom offer, as its owner has set it; else empty.")
     headline: str
     terms: tuple[tuple[str, str], ...] = Field(description="Label and value, as the customer read them.")
     accepted_at: int

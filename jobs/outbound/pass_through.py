@@ -14,15 +14,21 @@ from connect_app.crypto import KeyRing
 from connect_app.models import Action, Choice, Endpoint, FlowSession
 from connect_app.models.base import Json
 from connect_app.money import Money
+from jobs import plans
 from jobs.outbound import endpoints, publishing
 from webhooks import mapping
 
 ACTION, TIMESTAMP, SIGNATURE = "holdfast_action", "holdfast_timestamp", "holdfast_signature"
 # What every pass-through URL may name, beside the workspace's own variables.
-FIXED = ("action_id", "session_id", "customer_id", "subscription_id", "verb", "when", "reason", "offer_id", "coupon")
+FIXED = (
+    *("action_id", "session_id", "customer_id", "subscription_id", "verb", "when", "reason"),
+    *("offer_id", "coupon", "price", "resumes_at", "trial_end"),
+)
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _AUTHORITY = re.compile(r"https?://[^/?#{}]+")
+# How much of an ISO 8601 time is its day.
+_DAY = 10
 _DOTS = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
 
 
@@ -69,17 +75,37 @@ def about(action: Action, row: FlowSession | None, choice: Choice | None) -> dic
         "when": intent.get("when"),
         "reason": choice.reason if choice else None,
         "offer_id": intent.get("offer_id"),
-        "coupon": intent.get("coupon"),
+        "coupon": intent.get("coupon") or (plans.coupon_of(intent) if action.verb == "discount" else None),
+        "price": intent.get("price"),
+        "resumes_at": str(intent.get("resumes_at") or "")[:_DAY],
+        "trial_end": str(intent.get("trial_end") or "")[:_DAY],
     }
-    mapped = {name: _plain(entry) for name, entry in (row.variables if row else {}).items()}
-    return {**mapped, **{name: str(value) if value else "" for name, value in fixed.items()}}
+    return {**_mapped(row), **{name: str(value) if value else "" for name, value in fixed.items()}}
+
+
+def of_session(row: FlowSession) -> dict[str, str]:
+    """The values that there are before any choice, written as `about` writes them."""
+    fixed = {"session_id": row.id, "customer_id": row.customer, "subscription_id": row.subscription or ""}
+    return {**_mapped(row), **fixed}
+
+
+def introduced(url: str, row: FlowSession, secrets: Sequence[str], now: datetime) -> str:
+    """The address of a link offer with who comes, and when, signed as `signed` does; a fragment stays at its end."""
+    base, mark, fragment = url.partition("#")
+    who = {"customer": row.customer, "subscription": row.subscription or "", "session": row.id}
+    query = "&".join(f"holdfast_{name}={quote(value, safe='')}" for name, value in who.items())
+    return signed(f"{base}{'&' if '?' in base else '?'}{query}", secrets, now) + mark + fragment
+
+
+def _mapped(row: FlowSession | None) -> dict[str, str]:
+    return {name: _plain(entry) for name, entry in (row.variables if row else {}).items()}
 
 
 def asked(session: Session, action: Action, now: datetime) -> None:
     """A choice has made this action: call the pass-through URLs that are for such choices, each once."""
     if action.choice_id is None:
         return
-    found = _wanting(session, action, "call")
+    found = _wanting(session, action.workspace_id, action.mode, _topic(action), "call")
     if not found:
         return
     row, choice = _session_of(session, action), _choice_of(session, action)
@@ -90,23 +116,37 @@ def asked(session: Session, action: Action, now: datetime) -> None:
         except Wrong:
             # A customer's own data must not lead anywhere else, and no choice is lost for it: the webhook tells of it all the same.
             continue
-        publishing.queue(
-            session,
-            action.workspace_id,
-            endpoint.id,
-            kind="call",
-            topic=f"call/{action.id}/{endpoint.id}",
-            payload={"id": action.id, "type": _topic(action), "url": url},
-            now=now,
-            is_closed=endpoint.closed_at is not None,
-        )
+        _queue(session, endpoint, action.id, _topic(action), url, now)
+
+
+def chosen(session: Session, row: FlowSession, choice: Choice, now: datetime) -> None:
+    """A choice that makes no action (a custom offer): call the pass-through URLs for it; its own id stands for the action's."""
+    for endpoint in _wanting(session, row.workspace_id, row.mode, choice.verb, "call"):
+        try:
+            url = with_action(fill(endpoint.url, _of_choice(row, choice)), choice.id)
+        except Wrong:
+            continue
+        _queue(session, endpoint, choice.id, choice.verb, url, now)
+
+
+def way_out_of(session: Session, ring: KeyRing, row: FlowSession, choice: Choice, now: datetime) -> str | None:
+    """As `way_out`, for a choice that makes no action."""
+    for endpoint in _wanting(session, row.workspace_id, row.mode, choice.verb, "redirect"):
+        if endpoint.closed_at is not None:
+            continue
+        try:
+            url = with_action(fill(endpoint.url, _of_choice(row, choice)), choice.id)
+        except Wrong:
+            continue
+        return signed(url, endpoints.secrets(ring, endpoint, now), now)
+    return None
 
 
 def way_out(session: Session, ring: KeyRing, action: Action, now: datetime) -> str | None:
     """Where the customer's browser goes when this action's choice is settled; None where no redirect is for such choices."""
     if action.choice_id is None:
         return None
-    for endpoint in _wanting(session, action, "redirect"):
+    for endpoint in _wanting(session, action.workspace_id, action.mode, _topic(action), "redirect"):
         if endpoint.closed_at is not None:
             continue
         values = about(action, _session_of(session, action), _choice_of(session, action))
@@ -130,12 +170,31 @@ def signed(url: str, secrets: Sequence[str], now: datetime) -> str:
     return f"{dated}&{SIGNATURE}={'.'.join(marks)}"
 
 
-def _wanting(session: Session, action: Action, kind: str) -> list[Endpoint]:
+def _queue(session: Session, endpoint: Endpoint, about_id: str, topic: str, url: str, now: datetime) -> None:
+    publishing.queue(
+        session,
+        endpoint.workspace_id,
+        endpoint.id,
+        kind="call",
+        topic=f"call/{about_id}/{endpoint.id}",
+        payload={"id": about_id, "type": topic, "url": url},
+        now=now,
+        is_closed=endpoint.closed_at is not None,
+    )
+
+
+def _of_choice(row: FlowSession, choice: Choice) -> dict[str, str]:
+    offer = choice.offer or {}
+    told = {"action_id": choice.id, "verb": offer.get("kind"), "reason": choice.reason, "offer_id": offer.get("id")}
+    return {**of_session(row), **{name: str(value or "") for name, value in told.items()}}
+
+
+def _wanting(session: Session, workspace_id: str, mode: str, topic: str, kind: str) -> list[Endpoint]:
     wanted = select(Endpoint).where(
-        Endpoint.workspace_id == action.workspace_id,
-        Endpoint.mode == action.mode,
+        Endpoint.workspace_id == workspace_id,
+        Endpoint.mode == mode,
         Endpoint.kind == kind,
-        Endpoint.topics.contains([_topic(action)]),
+        Endpoint.topics.contains([topic]),
     )
     return list(session.execute(wanted.order_by(Endpoint.id)).scalars())
 

@@ -39,7 +39,13 @@ def accepted(session: Session, row: FlowSession, choice: Choice) -> None:
             choice=choice.id,
             offer=str(offer.get("id", "")),
             kind=str(offer.get("kind", "")),
+            picked=str(offer.get("picked", "")),
             coupon=offer.get("coupon"),
+            price=offer.get("price"),
+            duration=messages.Duration(**offer["duration"]) if offer.get("duration") else None,
+            resumes_at=_seconds(offer.get("resumes_at")),
+            trial_end=_seconds(offer.get("trial_end")),
+            payload=dict(offer.get("payload") or {}),
             headline=str(offer.get("headline", "")),
             terms=tuple((str(label), str(value)) for label, value in offer.get("terms", ())),
             accepted_at=messages.seconds(choice.made_at),
@@ -189,3 +195,7 @@ def _answers(session: Session, row: FlowSession) -> Json:
 
 def _amount(value: Json | None) -> messages.Amount | None:
     return None if not value else messages.Amount(amount=value.get("amount"), currency=str(value.get("currency", "")))
+
+
+def _seconds(text: str | None) -> int | None:
+    return messages.seconds(datetime.fromisoformat(text)) if text else None
