@@ -41,7 +41,7 @@ def errors() -> str:
 @blueprint.get("/docs/outbound")
 def outbound() -> str:
     """Every type of message, with what it means and its schema, and how to check signatures."""
-    return render_template("outbound.html", meanings=messages.MEANINGS, unsent=messages.UNSENT)
+    return render_template("outbound.html", meanings=messages.MEANINGS)
 
 
 @blueprint.get("/docs/outbound/<kind>.json")

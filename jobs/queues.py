@@ -55,6 +55,8 @@ KINDS = {
     "action_promise": Kind(queue=DELIVERIES, handler="jobs.promises:keep", attempts=20),
     # row_id is a portal link's id: a card was updated on Stripe's page, and the subscriptions follow it.
     "follow_card": Kind(queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=20),
+    # row_id is an action's id: its pause waits for the moment that comes next, until the first charge after it.
+    "pause": Kind(queue=DELIVERIES, handler="jobs.pauses:watch", attempts=1000000),
     # row_id is a webhook lane's id.
     "drain": Kind(queue=EVENTS, handler="jobs.stripe_events:drain", attempts=1000000),
     # row_id is `account/mode/state/time`: events of that lane that were put aside (until that time, where one is given) go back into it.

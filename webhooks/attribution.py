@@ -16,11 +16,14 @@ DECIDING = frozenset(("subscription", "invoice", "charge"))
 # Asked at every batch of news, mostly in vain.
 _VISITED = """select distinct subscription from sessions
   where connection_id = %(connection)s and subscription = any(%(subscriptions)b::text[]) and shown_at is not null"""
-# Beside them, what the business's own system was asked to do for these subscriptions: news of them may show that it has.
+# Beside them, what the business's own system was asked to do for these subscriptions: news of them may show that it has. And the pauses
+# of ours that are still watched.
 _CONCERNED = """select 'validate' as kind, id from sessions
   where connection_id = %(connection)s and customer = any(%(customers)b::text[]) and shown_at is not null
   union all select 'confirm', id from actions
   where connection_id = %(connection)s and subscription = any(%(subscriptions)b::text[]) and state = 'requested' and code = 'yours'
+  union all select 'pause', action_id from pauses
+  where connection_id = %(connection)s and customer = any(%(customers)b::text[]) and settled_at is null
   order by 1, 2"""
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import func, select
@@ -34,6 +35,25 @@ def owing(session: Session, connection_id: str, subscription_ids: Iterable[str])
         Invoice.connection_id == connection_id, Invoice.subscription.in_(list(subscription_ids)), Invoice.status == "open"
     )
     return {id for id in session.execute(found.distinct()).scalars() if id is not None}
+
+
+def invoices_of(
+    session: Session,
+    connection_id: str,
+    *,
+    customer: str | None = None,
+    subscription: str | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+) -> list[objects.Invoice]:
+    """The newest invoices of a customer or of a subscription, made at `since` or later, the newest first."""
+    found = select(Invoice.raw).where(Invoice.connection_id == connection_id, Invoice.is_deleted.is_(False))
+    for column, wanted in ((Invoice.customer, customer), (Invoice.subscription, subscription)):
+        found = found if wanted is None else found.where(column == wanted)
+    if since is not None:
+        found = found.where(Invoice.created_at >= since)
+    rows = session.execute(found.order_by(Invoice.created_at.desc(), Invoice.id.desc()).limit(limit)).scalars()
+    return [objects.read_invoice(raw) for raw in rows]
 
 
 def customer(session: Session, connection_id: str, id: str) -> objects.Customer | None:

@@ -14,7 +14,7 @@ from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import Missing, StripeFailure
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
-from jobs import letters, plans, receipts, validation
+from jobs import letters, pauses, plans, receipts, validation
 from jobs.actions import ledger, look
 from jobs.outbound import telling
 from webhooks import projections
@@ -92,6 +92,7 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     mirrored(session, action, read)
     ledger.record(session, action, "action.verified", now)
     telling.action(session, action, now)
+    pauses.began(session, action, after, now)
     _outcome(session, action, before, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)

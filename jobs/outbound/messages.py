@@ -109,13 +109,23 @@ class Action(Data):
 
 
 class Pause(Data):
-    """A pause of one subscription."""
+    """A pause of one subscription, or free time on it, that was made through Holdfast."""
 
     action: str
+    session: str | None
     customer: str
     subscription: str
-    behavior: Literal["void", "mark_uncollectible", "keep_as_draft"]
-    resumes_at: int | None
+    behavior: Literal["void", "mark_uncollectible"] = Field(description="`void`: a pause. `mark_uncollectible`: free time.")
+    resumes_at: int | None = Field(description="When it ends by itself, as Stripe last had it.")
+
+
+class PauseEnded(Pause):
+    """It is over."""
+
+    how: Literal["ran_out", "resumed", "canceled", "replaced"] = Field(
+        description="`resumed`: before its time, by whomever. `canceled`: the subscription ended. `replaced`: by another pause."
+    )
+    ended_at: int = Field(description="Of a pause that was resumed: when Stripe was first seen without it.")
 
 
 class ConnectionState(Data):
@@ -151,14 +161,12 @@ TYPES: dict[str, type[Data]] = {
     "save.lost": SessionOutcome,
     "pause.started": Pause,
     "pause.ending": Pause,
-    "pause.ended": Pause,
+    "pause.ended": PauseEnded,
     "connection.updated": ConnectionState,
     "endpoint.test": Test,
 }
-# Known, and sent by nothing yet.
-UNSENT = frozenset(("pause.started", "pause.ending", "pause.ended"))
 # What an endpoint can choose from.
-CHOICES = tuple(kind for kind in TYPES if kind != "endpoint.test" and kind not in UNSENT)
+CHOICES = tuple(kind for kind in TYPES if kind != "endpoint.test")
 MEANINGS = {
     "session.started": "A customer opened the flow.",
     "session.saved": "The customer stays for now: an offer took effect, they chose Never mind, or they came back. Not validated yet.",
@@ -171,9 +179,9 @@ MEANINGS = {
     "action.manual": "A change needs a person.",
     "save.validated": "At the end of the save interval the customer was still paying.",
     "save.lost": "A customer who had stayed has left after all.",
-    "pause.started": "A pause has begun.",
-    "pause.ending": "A pause is about to end.",
-    "pause.ended": "A pause is over.",
+    "pause.started": "A pause, or free time, was read back from Stripe.",
+    "pause.ending": "A pause, or free time, ends within three days; the customer has been written.",
+    "pause.ended": "A pause, or free time, is over: Stripe shows it no longer.",
     "connection.updated": "The connection to Stripe was made or lost, its permissions changed, or an alert was opened or closed.",
     "endpoint.test": "A test from the dashboard.",
 }

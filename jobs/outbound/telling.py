@@ -5,9 +5,10 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from connect_app.models import Action, Alert, Answer, Choice, Connection, Endpoint, FlowSession
+from connect_app.models import Action, Alert, Answer, Choice, Connection, Endpoint, FlowSession, Pause
 from connect_app.models.base import Json
 from jobs.outbound import messages, publishing
+from jobs.plans import pauses
 
 
 def started(session: Session, row: FlowSession, now: datetime) -> None:
@@ -117,6 +118,23 @@ def decided(
             lost=_amount(revenue.get("lost")),
         ),
     )
+
+
+def pause(session: Session, kind: str, of: Action, row: Pause, now: datetime) -> None:
+    """A pause has `pause.started`, is `pause.ending` or has `pause.ended`, in the transaction that keeps it so."""
+    told: Json = {
+        "workspace": of.workspace_id,
+        "livemode": messages.is_live(of.mode),
+        "action": of.id,
+        "session": of.session_id,
+        "customer": of.customer,
+        "subscription": of.subscription,
+        "behavior": pauses.BEHAVIORS[of.verb],
+        "resumes_at": messages.seconds(row.resumes_at) if row.resumes_at else None,
+    }
+    if row.ended_at is not None:
+        told |= {"how": row.how, "ended_at": messages.seconds(row.ended_at)}
+    publishing.publish(session, of.workspace_id, of.mode, kind, now, lambda: messages.TYPES[kind](**told))
 
 
 def connection(session: Session, row: Connection, now: datetime) -> bool:

@@ -101,7 +101,7 @@ def test_an_address_that_leads_inside_is_refused_when_it_is_typed(admin: Member,
 
 
 def test_topics_that_there_are_not_are_refused(admin: Member, rt: Runtime, stage: make.Stage) -> None:
-    for topic in ("everything", "pause.started", "endpoint.test"):
+    for topic in ("everything", "pause.begun", "endpoint.test"):
         assert admin.post(f"{HERE}/new", url=HOOKS, topics=[topic]).status_code == 422
     assert admin.post(f"{HERE}/new?kind=call", url=HOOKS).status_code == 422
     assert admin.post(f"{HERE}/new?kind=carrier_pigeon", url=HOOKS).status_code == 404
