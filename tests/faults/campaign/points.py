@@ -3,6 +3,7 @@
 import signal
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import cycle, islice
 
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from tests.faults import middlemen, stage
 from tests.faults.campaign import oracle
 from tests.faults.campaign.ground import Ground, until
+from tests.faults.town import Resident
 
 VERBS = ("cancel", "discount", "mint", "pause", "plan_change")
 POINTS = {
@@ -28,7 +30,7 @@ _CALLS = {
 }
 # What the transactions of a course hold: the frozen calls, the answer, the proof, and the end of the work.
 _TRANSACTIONS = (b"planned_at", b"action.applied", b"action.verified", b"delete from work")
-_PATIENCE = 90.0
+PATIENCE = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Tally:
 
     @property
     def is_clean(self) -> bool:
-        return self.findings.is_clean and set(self.findings.states) == {"verified"} and self.slowest < _PATIENCE
+        return self.findings.is_clean and set(self.findings.states) == {"verified"} and self.slowest < PATIENCE
 
     def row(self) -> str:
         """A line of the table."""
@@ -65,61 +67,78 @@ def strike(ground: Ground, point: str, verbs: tuple[str, ...], runs: int) -> lis
     for verb in verbs:
         # Between its calls, too: dying before the second is not dying before the first.
         for path in _CALLS.get(verb, (_ONE,)) if point in ("F1", "F2") else ("",):
-            tallies.append(_kill(ground, point, [verb] * runs, path, runs))
+            tallies.append(_kill(ground, (point,), [verb] * runs, path, runs))
     return tallies
 
 
-def strike_once(ground: Ground, point: str) -> Tally:
+def strike_once(ground: Ground, point: str, patience: float = PATIENCE) -> Tally:
     """A customer of each verb, at the same time, and as many deaths."""
     if point == "F7":
         return freeze(ground, "discount", 1)
-    return _kill(ground, point, list(VERBS), "/v1/*", len(VERBS))
+    return _kill(ground, (point,), list(VERBS), "/v1/*", len(VERBS), patience)
 
 
-def _kill(ground: Ground, point: str, verbs: list[str], path: str, runs: int) -> Tally:
-    place = ground.place
+def strike_all(ground: Ground) -> Tally:
+    """Two customers of each verb, and every moment in which a worker dies, in one go."""
+    return _kill(ground, ("F1", "F2", "F3", "F4", "F5"), [*VERBS, *VERBS], "/v1/*", 2)
+
+
+def _kill(ground: Ground, points: tuple[str, ...], verbs: list[str], path: str, runs: int, patience: float = PATIENCE) -> Tally:
+    """`runs` deaths at each of these points, while customers choose these verbs."""
+    place, moments = ground.place, _Moments(ground, points, path, runs)
     residents = place.settle_in(*verbs)
-    moments: list[middlemen.Strike] = []
-    if point in ("F1", "F2"):
-        kind = "kill_before" if point == "F1" else "kill_after"
-        place.stripe.control("POST", "faults", {"method": "POST", "path": path, "kind": kind, "times": runs})
-    elif point in ("F3", "F4"):
-        marks = list(islice(cycle(_TRANSACTIONS), runs))
-        make = middlemen.commit_asked if point == "F3" else middlemen.commit_done
-        moments = [make(mark, marks.count(mark)) for mark in dict.fromkeys(marks)]
-        ground.postgres.arm(*moments)
-    else:
-        moments = [middlemen.Strike(what=b"successful_job_count", times=runs)]
-        ground.redis.arm(*moments)
+    moments.arm()
     for resident, verb in zip(residents, verbs, strict=True):
         place.choose(resident, verb)
-    chosen = {resident: verb for resident, verb in zip(residents, verbs, strict=True)}
+    chosen = dict(zip(residents, verbs, strict=True))
     ground.choices.update(chosen)
-
-    def struck() -> int:
-        return sum(fault["hits"] for fault in place.stripe.control("GET", "faults")) + sum(moment.hits for moment in moments)
-
-    slowest = ground.settle(_PATIENCE)
+    slowest = ground.settle(patience)
     # The last transaction and the acknowledgment come after the end that the customer sees.
-    end = time.monotonic() + 20
-    while (struck() < runs or _is_work_left(ground)) and time.monotonic() < end:
+    end = time.monotonic() + min(20, patience)
+    while (moments.struck < runs * len(points) or _is_work_left(ground)) and time.monotonic() < end:
         time.sleep(0.05)
-    hits = struck()
-    place.stripe.control("DELETE", "faults")
-    ground.postgres.arm()
-    ground.redis.arm()
-    what = f"{verbs[0] if len(set(verbs)) == 1 else 'each verb'} {path}".strip()
+    struck = moments.struck
+    moments.disarm()
     findings = oracle.judge(place, chosen)
     if _is_work_left(ground):
         findings.stuck.append("work is left in the table")
-    return Tally(point=point, what=what, runs=hits, findings=findings, slowest=slowest)
+    what = f"{verbs[0] if len(set(verbs)) == 1 else 'each verb'} {path}".strip()
+    return Tally(point=" ".join(points), what=what, runs=struck, findings=findings, slowest=slowest)
+
+
+class _Moments:
+    """The deaths that are in store: `runs` at each of the points; `path` is whose calls F1 and F2 strike."""
+
+    def __init__(self, ground: Ground, points: tuple[str, ...], path: str, runs: int) -> None:
+        self._ground = ground
+        kinds = {"F1": "kill_before", "F2": "kill_after"}
+        self._faults = [{"method": "POST", "path": path, "kind": kinds[point], "times": runs} for point in points if point in kinds]
+        marks = list(islice(cycle(_TRANSACTIONS), runs))
+        makers = {"F3": middlemen.commit_asked, "F4": middlemen.commit_done}
+        self._commits = [makers[point](mark, marks.count(mark)) for point in points if point in makers for mark in dict.fromkeys(marks)]
+        self._bells = [middlemen.Strike(what=b"successful_job_count", times=runs)] if "F5" in points else []
+
+    def arm(self) -> None:
+        if self._faults:
+            self._ground.place.stripe.control("POST", "faults", self._faults)
+        self._ground.postgres.arm(*self._commits)
+        self._ground.redis.arm(*self._bells)
+
+    @property
+    def struck(self) -> int:
+        asked = self._ground.place.stripe.control("GET", "faults")
+        return sum(int(fault["hits"]) for fault in asked) + sum(moment.hits for moment in (*self._commits, *self._bells))
+
+    def disarm(self) -> None:
+        self._ground.place.stripe.control("DELETE", "faults")
+        self._ground.postgres.arm()
+        self._ground.redis.arm()
 
 
 def freeze(ground: Ground, verb: str, runs: int, at_once: int = 3) -> Tally:
     """Workers stopped in the middle of their write; others take over and finish; then the first are woken."""
     place, done, slowest, fenced = ground.place, 0, 0.0, 0
-    chosen = {}
-    ground.crew.environ["HOLDFAST_LEASE_SECONDS"] = "4"
+    chosen: dict[Resident, str] = {}
     while done < runs:
         count = min(at_once, runs - done)
         # A crew that nobody replaces: the one of the ground would pick up what its frozen mates have in hand.
@@ -139,7 +158,7 @@ def freeze(ground: Ground, verb: str, runs: int, at_once: int = 3) -> Tally:
     return Tally(point="F7", what=verb, runs=done, findings=findings, slowest=slowest, fenced=fenced)
 
 
-def _round(ground: Ground, first: stage.Crew, verb: str, count: int) -> tuple[int, float, dict]:  # type: ignore[type-arg]
+def _round(ground: Ground, first: stage.Crew, verb: str, count: int) -> tuple[int, float, dict[Resident, str]]:
     place = ground.place
     residents = place.settle_in(*[verb] * count)
     for worker in ground.crew.alive():
@@ -158,11 +177,80 @@ def _round(ground: Ground, first: stage.Crew, verb: str, count: int) -> tuple[in
     finally:
         for worker in ground.crew.alive():
             worker.process.send_signal(signal.SIGCONT)
-    seconds = ground.settle(_PATIENCE)
+    seconds = ground.settle(PATIENCE)
     for worker in frozen:
         worker.process.send_signal(signal.SIGCONT)
     until(lambda: not [claim for claim in first.claims() if claim["end"] == "killed"], 30, "the woken have let go")
-    return len(first.logged("work.fenced")), seconds, {resident: verb for resident in residents}
+    return len(first.logged("work.fenced")), seconds, dict.fromkeys(residents, verb)
+
+
+def a_day_later(ground: Ground) -> Tally:
+    """F23: killed after Stripe has done it, and when the next one comes, Stripe has forgotten the key: it must look, not send again."""
+    place, began = ground.place, time.monotonic()
+    [resident] = place.settle_in("discount")
+    place.stripe.control("POST", "faults", {"method": "POST", "path": _ONE, "kind": "kill_after", "times": 1})
+    place.choose(resident, "discount")
+    until(lambda: any(fault["hits"] for fault in place.stripe.control("GET", "faults")), 30, "it is killed")
+    place.stripe.control("POST", "clock", {"advance": 25 * 3600})
+    with place.rt.transaction(place.workspace_id) as session:
+        old = "update actions set call = jsonb_set(call, '{planned_at}', to_jsonb(cast(:then as text))) where subscription = :subscription"
+        then = (place.rt.now() - timedelta(hours=25)).isoformat()
+        session.execute(text(old), {"then": then, "subscription": resident.subscription})
+    ground.settle(PATIENCE)
+    place.stripe.control("DELETE", "faults")
+    findings = oracle.judge(place, {resident: "discount"})
+    return Tally(point="F23", what="a key that Stripe has forgotten", runs=1, findings=findings, slowest=time.monotonic() - began)
+
+
+Ledger = tuple[int, tuple[str, ...], int]
+
+
+def wake_early(ground: Ground) -> tuple[Ledger, Ledger, int]:
+    """A worker is frozen in its write, another takes over and has learnt nothing yet when the first wakes: the ledger before and after.
+
+    Also how many claims were fenced out. For a ground without workers of its own.
+    """
+    place = ground.place
+    [resident] = place.settle_in("discount")
+    environ = ground.crew.environ | {"HOLDFAST_LEASE_SECONDS": "2"}
+    crew = stage.Crew(tree=ground.crew.tree, environ=environ, folder=ground.folder)
+    try:
+        [first] = crew.start("actions", restart=False)
+        until(lambda: crew.logged("worker.ready"), 60, "it is ready")
+        slow = {"method": "POST", "path": _ONE, "kind": "slow", "seconds": 1.3, "times": 1}
+        place.stripe.control("POST", "faults", slow)
+        place.choose(resident, "discount")
+        until(lambda: any(fault["hits"] for fault in place.stripe.control("GET", "faults")), 30, "it is writing")
+        first.process.send_signal(signal.SIGSTOP)
+        # From here Stripe is busy for everybody else: the second worker claims, learns nothing, and puts the action off.
+        place.stripe.control("DELETE", "faults")
+        place.stripe.control("POST", "faults", {"path": _ONE, "kind": "lock_timeout"})
+        [second] = crew.start("actions", restart=False)
+        until(
+            lambda: [claim for claim in crew.claims() if claim["pid"] == second.process.pid and claim["end"] == "Again"],
+            30,
+            "another has taken over",
+        )
+        second.process.kill()
+        second.process.wait()
+        before = _ledger(ground)
+        first.process.send_signal(signal.SIGCONT)
+        # The woken worker may claim anew, as anyone may: it is stopped before it is judged, and what its old claim did is looked at.
+        time.sleep(2)
+        first.process.kill()
+        first.process.wait()
+        return before, _ledger(ground), len(crew.logged("work.fenced"))
+    finally:
+        crew.dismiss()
+
+
+def _ledger(ground: Ground) -> Ledger:
+    """The ledger without what a new, rightful claim may add: the tries that Stripe answered, the states, the receipts."""
+    with ground.place.rt.transaction(ground.place.workspace_id) as session:
+        written = session.execute(text("select count(*) from attempts where step = 'write' and problem is null")).scalar_one()
+        states = session.execute(text("select state from actions")).scalars().all()
+        receipts = session.execute(text("select count(*) from receipts")).scalar_one()
+        return int(written), tuple(states), int(receipts)
 
 
 def _is_work_left(ground: Ground) -> bool:

@@ -77,8 +77,9 @@ class Verdict:
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.findings}\n"
-            f"  Stripe failed {self.struck:.0%} of all calls, {self.deaths} workers died, {self.flushes} flushes, PostgreSQL shot {self.shots} times;"
-            f" sessions chosen twice {self.won_twice}, in two hands at once {len(self.overlaps)};"
+            f"  Stripe failed {self.struck:.0%} of all calls, {self.deaths} workers died, {self.flushes} flushes,"
+            f" PostgreSQL shot {self.shots} times\n"
+            f"  sessions chosen twice {self.won_twice}, in two hands at once {len(self.overlaps)};"
             f" settled {self.settled_after:.0f} s after the faults ended, 99 % within {self.oldest:.0f} s of the choice"
         )
 
@@ -195,5 +196,3 @@ def _oldest(place: town.Town) -> float:
             text("select percentile_disc(0.99) within group (order by extract(epoch from verified_at - asked_at)) from actions")
         )
         return float(took.scalar_one() or 0)
-
-
