@@ -55,22 +55,23 @@ def path(flow: Flow, answers: Mapping[str, Json], fitting: Collection[str]) -> t
     """The pages this customer may look at, in order; the last is where they are.
 
     `fitting` are the ids of offers that can be made to them (flow_pages.offers). *Cancel now* skips the rest of the way. No more than
-    MOST_SHOWN offers are shown; of a chain, those that do not fit are passed over.
+    MOST_SHOWN offers are shown, those counted that were declined before another reason was given; of a chain, those that do not fit are
+    passed over.
     """
     steps: list[Step] = []
-    shown, is_surveyed = 0, flow.survey is None
+    room = MOST_SHOWN - sum(offer_key(offer.id) in answers for offer in flow.offers)
+    is_surveyed = flow.survey is None
     for offer in offers(flow, answers):
         if offer.id not in flow.opening and not is_surveyed and flow.survey is not None:
             steps.append(SurveyStep(survey=flow.survey))
             is_surveyed = True
         is_declined = offer_key(offer.id) in answers
-        if not is_declined and (offer.id not in fitting or shown == MOST_SHOWN):
+        if offer.id not in fitting or not (is_declined or room > 0):
             continue
-        shown += 1
-        if offer.id in fitting:
-            steps.append(OfferStep(offer=offer))
-            if not is_declined and SKIP not in answers:
-                return tuple(steps)
+        steps.append(OfferStep(offer=offer))
+        if not is_declined and SKIP not in answers:
+            return tuple(steps)
+        room -= not is_declined
     if not is_surveyed and flow.survey is not None:
         steps.append(SurveyStep(survey=flow.survey))
         if SURVEY not in answers and SKIP not in answers:

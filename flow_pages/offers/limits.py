@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -76,7 +76,7 @@ def read(session: Session, workspace_id: str, mode: str, customer: str, offers: 
 
 def month(now: datetime) -> datetime:
     """When the present calendar month began, in UTC."""
-    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def hold(session: Session, workspace_id: str, mode: str, customer: str, offer: Offer) -> None:
@@ -98,7 +98,7 @@ def in_the_way(offer: Offer, subscription: Subscription | None, ledger: Ledger, 
     It is one of `dates`, `discounted`, `lifetime`, `cooldown`, `budget`. `cost` is what accepting takes off the next bill; what cannot be
     said of it counts as nothing.
     """
-    limits, today = offer.limits, now.date()
+    limits, today = offer.limits, now.astimezone(UTC).date()
     if (offer.starts_on and today < offer.starts_on) or (offer.ends_on and today > offer.ends_on):
         return "dates"
     if limits.not_if_discounted and subscription is not None and _is_discounted(subscription):
