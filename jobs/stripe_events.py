@@ -34,6 +34,7 @@ _READS: dict[str, Callable[[AccountGateway, str], Read[projections.Mirrored]]] =
     "coupon": lambda account, id: account.coupon(id),  # type: ignore[return-value,dict-item]
     "invoice": lambda account, id: account.invoice(id),  # type: ignore[return-value,dict-item]
     "charge": lambda account, id: account.charge(id),  # type: ignore[return-value,dict-item]
+    "subscription_schedule": lambda account, id: account.schedule(id),  # type: ignore[return-value,dict-item]
 }
 
 

@@ -30,10 +30,11 @@ _MIRRORED = {
     "coupon.": "coupon",
     "invoice.": "invoice",
     "charge.": "charge",
+    "subscription_schedule.": "subscription_schedule",
 }
 # News about something that shows in another object without being one: its object names the one to read again.
 _ABOUT_A_DISCOUNT = "customer.discount."
-_SHOWS_IN = {"subscription_schedule.": "subscription", "charge.dispute.": "charge", "charge.refund.": "charge"}
+_SHOWS_IN = {"charge.dispute.": "charge", "charge.refund.": "charge"}
 # `customer.` is also the first word of these, which are about objects that we do not keep.
 _NOT_MIRRORED = ("customer.source.", "customer.tax_id.", "customer.bank_account.", "customer.card.", "customer.entitlements.")
 
@@ -56,21 +57,25 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The state of a mirrored object after a change: `kind` is Stripe's name for it, `raw` is storable JSON."""
-
-    kind: str
-    id: str
-    is_deleted: bool
-    raw: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """Something changed about an object: it has to be read again to know what."""
 
     kind: str
     id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state of a mirrored object after a change: `kind` is Stripe's name for it, `raw` is storable JSON.
+
+    `beside` is another object in which the change shows, too.
+    """
+
+    kind: str
+    id: str
+    is_deleted: bool
+    raw: Mapping[str, object]
+    beside: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +187,19 @@ def understand(type: str, raw: bytes) -> Meaning:
     if subject.maybe_text("object") not in (None, kind):
         raise subject.wrong("object", f"expected {kind} in an event of type {type}")
     is_deleted = subject.flag("deleted", default=False) or (type == f"{kind}.deleted")
-    return Snapshot(kind=kind, id=identity(subject.name(), subject, "id"), is_deleted=is_deleted, raw=subject.raw)
+    return Snapshot(
+        kind=kind,
+        id=identity(subject.name(), subject, "id"),
+        is_deleted=is_deleted,
+        raw=subject.raw,
+        beside=_led(subject) if kind == "subscription_schedule" else None,
+    )
+
+
+def _led(schedule: objects.Shape) -> Trigger | None:
+    """The subscription that a schedule leads, or has let go."""
+    key = next((name for name in ("subscription", "released_subscription") if schedule.raw.get(name) is not None), None)
+    return None if key is None else Trigger(kind="subscription", id=identity(schedule.reference(key), schedule, key))
 
 
 def _trigger(kind: str, subject: objects.Shape) -> Trigger:

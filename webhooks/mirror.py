@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from connect_app.models import Coupon, Customer, Discount, Invoice, Price, Product, Subscription
+from connect_app.models import Coupon, Customer, Discount, Invoice, Price, Product, Schedule, Subscription
 from connect_app.stripe_gateway import objects
 from webhooks import projections
 
@@ -75,6 +75,10 @@ def product_names(session: Session, connection_id: str, ids: Iterable[str]) -> d
         Product.connection_id == connection_id, Product.id.in_(list(ids)), Product.is_deleted.is_(False)
     )
     return {line.id: line.name for line in session.execute(found)}
+
+
+def schedule(session: Session, connection_id: str, id: str) -> objects.Schedule | None:
+    return _one(session, Schedule, objects.read_schedule, connection_id, id)
 
 
 def coupon(session: Session, connection_id: str, id: str) -> objects.Coupon | None:

@@ -32,11 +32,15 @@ class Understood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """One event that was understood; `row` is what it shows of a mirrored object, `meaning` is None where that says it all."""
+    """One event that was understood; `row` is what it shows of a mirrored object, `meaning` is None where that says it all.
+
+    `beside` is another object that has to be read again.
+    """
 
     event: Waiting
     meaning: events.Meaning | None
     row: projections.Row | None
+    beside: events.Trigger | None = None
 
 
 def project(session: Session, home: AccountLookup, waiting: Sequence[Waiting], now: datetime) -> Understood:
@@ -80,7 +84,7 @@ def _read(event: Waiting) -> _Told:
     again = events.Trigger(kind=meaning.kind, id=meaning.id)
     if _is_ahead(event):
         # Kept under such a time, it would shut out everything that really comes later.
-        return _Told(event=event, meaning=again, row=None)
+        return _Told(event=event, meaning=again, row=None, beside=meaning.beside)
     is_expected = events.is_expected(event.api_version)
     try:
         row = projections.row(meaning.kind, meaning.raw, event.created_at, is_deleted=meaning.is_deleted)
@@ -88,13 +92,13 @@ def _read(event: Waiting) -> _Told:
         if is_expected:
             raise
         # A version from before or after those we know: what the object is now, Stripe will tell in ours.
-        return _Told(event=event, meaning=again, row=None)
+        return _Told(event=event, meaning=again, row=None, beside=meaning.beside)
     if meaning.kind == "charge" and meaning.raw.get("disputed"):
         # How the dispute stands, a charge does not tell.
         return _Told(event=event, meaning=again, row=None)
     # An event leaves out which products a coupon is limited to.
     is_whole = is_expected and (meaning.kind != "coupon" or meaning.is_deleted)
-    return _Told(event=event, meaning=meaning if is_whole else again, row=row)
+    return _Told(event=event, meaning=meaning if is_whole else again, row=row, beside=meaning.beside)
 
 
 def _try(session: Session, home: AccountLookup, told: Sequence[_Told], now: datetime) -> list[tuple[_Told, Exception]]:
@@ -126,6 +130,7 @@ def _apply(session: Session, home: AccountLookup, told: Sequence[_Told], now: da
     doubtful |= {(row.kind, row.id) for row in projections.apply(session, *place, rows)}
     doubtful |= {("subscription", id) for id in projections.with_unknown_discounts(session, home.connection_id, rows)}
     doubtful |= {(one.meaning.kind, one.meaning.id) for one in told if isinstance(one.meaning, events.Trigger)}
+    doubtful |= {(one.beside.kind, one.beside.id) for one in told if one.beside is not None}
     # A read in the very second of the news could not be put in order with it, either.
     second = timedelta(seconds=1)
     fresh = {(row.kind, row.id) for row in rows if row.as_of + second > now}

@@ -8,7 +8,7 @@ from connect_app.models.events import WebhookEvent, WebhookLane, WebhookPending
 from connect_app.models.facts import SessionFact
 from connect_app.models.fields import Audience, CatalogueField, CatalogueSurvey, FieldMapping, FirstPurchase
 from connect_app.models.flows import Flow, FlowVersion, Offer
-from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
+from connect_app.models.mirror import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Schedule, Subscription
 from connect_app.models.oauth import OauthState
 from connect_app.models.outbound import Delivery, DeliveryAttempt, Endpoint
 from connect_app.models.pauses import Pause
@@ -68,6 +68,7 @@ __all__ = [
     "Price",
     "Product",
     "Receipt",
+    "Schedule",
     "SessionFact",
     "Setting",
     "Subscription",

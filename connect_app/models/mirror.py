@@ -116,6 +116,14 @@ class Discount(_Mirrored, Base):
     indexes = (Index("ix_discounts_connection_id_subscription", "connection_id", "subscription"),)
 
 
+class Schedule(_Mirrored, Base):
+    """What Stripe has been told to lead a subscription through."""
+
+    __tablename__ = "subscription_schedules"
+    subscription: Mapped[str | None]
+    status: Mapped[str]
+
+
 class Charge(_Mirrored, Base):
     """A payment, for what of it was given back or is disputed. `invoice` is filled in from Stripe where the payload no longer says it.
 

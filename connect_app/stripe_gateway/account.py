@@ -142,6 +142,10 @@ class AccountGateway:
         filters = {"status": status, "customer": customer, "created": created}
         return self._list("subscriptions", objects.read_subscription, after, limit, expand=expand, **filters)
 
+    def schedules(self, *, after: str | None = None, limit: int = 100, created: Created = None) -> Read[Page[objects.Schedule]]:
+        """Subscription schedules, those that are over, too."""
+        return self._list("subscription_schedules", objects.read_schedule, after, limit, created=created)
+
     def invoices(
         self,
         *,

@@ -108,7 +108,8 @@ class _Variable:
 
 def _known(session: Session, visit: Visit, offers: Iterable[Offer]) -> Known:
     coupons, prices = options.named(offers, visit.row.mode)
-    if visit.connection is None or not (coupons or prices):
+    led_by = visit.subscription.schedule if visit.subscription is not None else None
+    if visit.connection is None or not (coupons or prices or led_by):
         return Known()
     place = session, visit.connection.id
     found = {price.id: price for id in sorted(prices) if (price := mirror.price(*place, id)) is not None}
@@ -116,4 +117,5 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer]) -> Known:
         coupons={coupon.id: coupon for id in sorted(coupons) if (coupon := mirror.coupon(*place, id)) is not None},
         prices=found,
         names=mirror.product_names(*place, [price.product for price in found.values() if price.product]),
+        schedule=mirror.schedule(*place, led_by) if led_by else None,
     )

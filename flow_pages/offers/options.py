@@ -7,7 +7,7 @@ from typing import assert_never
 
 from connect_app.models.base import Json
 from connect_app.modes import Mode
-from connect_app.stripe_gateway.objects import Coupon, Price, Status, Subscription
+from connect_app.stripe_gateway.objects import Coupon, Price, Schedule, Status, Subscription
 from flow_pages.document import (
     CustomOffer,
     DiscountOffer,
@@ -31,11 +31,12 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the mirror has under the ids that offers name; `names` are of the prices' products."""
+    """What the mirror has under the ids that offers name; `names` are of the prices' products, `schedule` leads the subscription."""
 
     coupons: Mapping[str, Coupon] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,10 @@ def looked_at(option: Option, verb: str, subscription: Subscription, known: Know
     )
     needs = plans.needs(wish, subscription)
     return wish, plans.Situation(
-        subscription=subscription, coupon=known.coupons.get(needs.coupon or ""), price=known.prices.get(needs.price or "")
+        subscription=subscription,
+        coupon=known.coupons.get(needs.coupon or ""),
+        price=known.prices.get(needs.price or ""),
+        schedule=known.schedule,
     )
 
 

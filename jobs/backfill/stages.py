@@ -53,6 +53,11 @@ STAGES = (
         page=lambda account, after, created: account.subscriptions(after=after, created=created),  # type: ignore[arg-type,return-value]
     ),
     Stage(
+        name="subscription_schedules",
+        kind="subscription_schedule",
+        page=lambda account, after, created: account.schedules(after=after, created=created),  # type: ignore[arg-type,return-value]
+    ),
+    Stage(
         name="invoices",
         kind="invoice",
         page=lambda account, after, created: account.invoices(after=after, created=created),  # type: ignore[arg-type,return-value]

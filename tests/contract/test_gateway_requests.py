@@ -68,7 +68,7 @@ def test_every_read_is_one_that_stripe_knows(local: LocalStripe, platform: gatew
     shop.product(monthly.items[0].price.product)
     shop.coupon("ARCHIVE30")
     shop.invoice(monthly.latest_invoice)
-    pages: list[Callable[..., Any]] = [shop.products, shop.prices, shop.coupons, shop.customers, shop.subscriptions, shop.invoices]
+    pages: list[Callable[..., Any]] = [shop.products, shop.prices, shop.coupons, shop.customers, shop.subscriptions, shop.schedules, shop.invoices]
     for verb in (*pages, shop.portal_configurations):
         first = verb(limit=1).value
         assert first.unreadable == ()

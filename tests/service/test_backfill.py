@@ -363,13 +363,13 @@ def test_a_terminal_is_told_how_far_it_is(rt: Runtime, hasty: Runtime, local: Lo
     now = int(rt.now().timestamp())
     for shape, ended in (("monthly", now - 86400), ("yearly", now - 800 * 86400)):
         local.world(stage.account, False).get("subscription", stage.shapes[shape][1]).update(status="canceled", ended_at=ended)
-    assert command(rt).output == f"{stage.account} (test): list 1 of 8, account: Starting\n"
+    assert command(rt).output == f"{stage.account} (test): list 1 of 9, account: Starting\n"
     read_in = work_id(rt, "read_in")
     assert read_in is not None
     for _ in range(4):
         work.perform(hasty, read_in)
         time.sleep(0.002)
-    assert "list 4 of 8, customers: " in command(rt, "--mode", "test").output
+    assert "list 4 of 9, customers: " in command(rt, "--mode", "test").output
     assert "objects so far" in command(rt, "--workspace", stage.slug).output
     work.drain(rt, queues.UPKEEP)
     done = command(rt, "--watch")

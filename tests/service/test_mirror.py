@@ -15,6 +15,7 @@ def test_the_read_in_leaves_every_seeded_subscription_in_the_mirror(rt: Runtime,
         counts = mirror.counts(session, stage.connection_id)
         assert counts["subscriptions"] == len(list(world.all("subscription")))
         assert counts["customers"] == len(list(world.all("customer")))
+        assert counts["subscription_schedules"] == len(list(world.all("subscription_schedule"))) > 0
         for shape, (customer, subscription) in stage.shapes.items():
             kept = mirror.subscription(session, stage.connection_id, subscription)
             assert kept == objects.read_subscription(world.get("subscription", subscription)), shape

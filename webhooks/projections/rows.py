@@ -19,6 +19,7 @@ Mirrored = (
     | objects.Invoice
     | objects.Discount
     | objects.Charge
+    | objects.Schedule
 )
 Columns = Mapping[str, object]
 
@@ -108,7 +109,7 @@ def _row_of(found: Mirrored, as_of: datetime, is_deleted: bool) -> Row:
 
 def kind_of(found: Mirrored) -> str:
     """Stripe's name for the kind of a typed object."""
-    return type(found).__name__.lower()
+    return "subscription_schedule" if isinstance(found, objects.Schedule) else type(found).__name__.lower()
 
 
 def newest(rows: Iterable[Row]) -> tuple[list[Row], set[tuple[str, str]]]:
@@ -237,6 +238,8 @@ def _columns(found: Mirrored) -> Columns:
                 "dispute_status": found.dispute_status,
                 "amount_disputed": _amount(found.amount_disputed.amount),
             }
+        case objects.Schedule():
+            return {"subscription": _id(found.subscription), "status": found.status}
 
 
 KINDS: Mapping[str, Kind] = {
@@ -254,4 +257,5 @@ KINDS: Mapping[str, Kind] = {
         gone={"customer": None, "subscription": None, "coupon": None, "starts_at": None, "ends_at": None},
     ),
     "charge": Kind(read=objects.read_charge, gone=None),
+    "subscription_schedule": Kind(read=objects.read_schedule, gone=None),
 }

@@ -7,10 +7,20 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Text
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Session
 
-from connect_app.models import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Subscription
+from connect_app.models import Charge, Coupon, Customer, Discount, Invoice, Price, Product, Schedule, Subscription
 from webhooks.projections.rows import Row
 
-Model = type[Customer] | type[Subscription] | type[Product] | type[Price] | type[Coupon] | type[Invoice] | type[Discount] | type[Charge]
+Model = (
+    type[Customer]
+    | type[Subscription]
+    | type[Product]
+    | type[Price]
+    | type[Coupon]
+    | type[Invoice]
+    | type[Discount]
+    | type[Charge]
+    | type[Schedule]
+)
 
 _ARRAYS = {Text: "text", DateTime: "timestamptz", Boolean: "bool", BigInteger: "int8", Integer: "int4", JSON: "text"}
 # The same for all rows of a statement.
@@ -71,6 +81,7 @@ def _table(model: Model, learned: frozenset[str] = frozenset()) -> Table:
 
 TABLES: Mapping[str, Table] = {
     "customer": _table(Customer),
+    "subscription_schedule": _table(Schedule),
     "subscription": _table(Subscription),
     "product": _table(Product),
     "price": _table(Price),

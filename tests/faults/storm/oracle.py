@@ -66,6 +66,10 @@ def _price(one: Obj) -> Obj:
     }
 
 
+def _schedule(one: Obj) -> Obj:
+    return {"subscription": one["subscription"], "status": one["status"], "raw.end_behavior": one["end_behavior"]}
+
+
 def _coupon(one: Obj) -> Obj:
     return {"name": one["name"], "is_valid": one["valid"], "raw.livemode": one["livemode"]}
 
@@ -115,6 +119,7 @@ READ = {
     "invoice": ("invoices", _invoice),
     "discount": ("discounts", _discount),
     "charge": ("charges", _charge),
+    "subscription_schedule": ("subscription_schedules", _schedule),
 }
 
 
