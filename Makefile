@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Each sets up all that it needs: `.venv` and what the hashed locks name.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test storm lint bench chromium clean
+.PHONY: help demo test storm campaign lint bench chromium clean
 
 # Debian's python3 has neither ensurepip nor venv's own pip, so the system's pip installs into a venv without one.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -13,6 +13,7 @@ help:
 	@echo "make demo    Holdfast, a local Stripe and an example shop, ready to click through"
 	@echo "make test    everything that is checked, a real browser included"
 	@echo "make storm   Stripe's news at full size, shuffled and broken while workers are killed (SEEDS=20 EVENTS=10000)"
+	@echo "make campaign choices while workers die at exact moments and at any, and bugs planted (RUNS=25 PEOPLE=1000)"
 	@echo "make lint    style, types and layers only"
 	@echo "make bench   us and our peers side by side (QUICK=1: in under five minutes); writes bench/results.md"
 	@echo "make clean   remove .venv and what was generated"
@@ -27,6 +28,10 @@ test: lint chromium
 # What `make test` does small, at full size: 10,000 events of 50 accounts a seed, and every planted bug. Takes hours; SEED is the first.
 storm: .venv/.dev
 	$(RUN) -m tests.faults.storm --first $(or $(SEED),1) --seeds $(or $(SEEDS),20) --events $(or $(EVENTS),10000)
+
+# What `make test` does small, at full size: every moment of a worker's death 25 times for each verb, a thousand choices, every planted bug.
+campaign: .venv/.dev
+	$(RUN) -m tests.faults.campaign --runs $(or $(RUNS),25) --people $(or $(PEOPLE),1000) --seed $(or $(SEED),7)
 
 lint: .venv/.dev
 	$(RUN) -m ruff check .
