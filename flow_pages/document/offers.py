@@ -34,7 +34,7 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[
-    str, StringConstraints(pattern=r"^(https://[A-Za-z0-9.\-]+(:[0-9]{1,5})?([/?][!-~ ]*)?|mailto:[!-~]+@[!-~]+)$", max_length=2000),
+    str, StringConstraints(pattern=r"^(https://[A-Za-z0-9.\-]+(:[0-9]{1,5})?([/?][!-~ ]*)?|mailto:[!-~]+@[!-~ ]+)$", max_length=2000),
     AfterValidator(_address),
 ]  # fmt: skip
 

@@ -9,6 +9,8 @@ import pytest
 from connect_app.stripe_gateway import account, calls, errors, gateway
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.objects import Status, Subscription
+from jobs import plans
+from jobs.plans import previews
 from sandbox.stripe import LocalStripe, seed
 from sandbox.stripe.sdk import LocalClient
 from tests.contract import checks
@@ -68,7 +70,15 @@ def test_every_read_is_one_that_stripe_knows(local: LocalStripe, platform: gatew
     shop.product(monthly.items[0].price.product)
     shop.coupon("ARCHIVE30")
     shop.invoice(monthly.latest_invoice)
-    pages: list[Callable[..., Any]] = [shop.products, shop.prices, shop.coupons, shop.customers, shop.subscriptions, shop.schedules, shop.invoices]
+    pages: list[Callable[..., Any]] = [
+        shop.products,
+        shop.prices,
+        shop.coupons,
+        shop.customers,
+        shop.subscriptions,
+        shop.schedules,
+        shop.invoices,
+    ]
     for verb in (*pages, shop.portal_configurations):
         first = verb(limit=1).value
         assert first.unreadable == ()
@@ -113,6 +123,32 @@ def test_every_change_is_one_that_stripe_knows(local: LocalStripe, platform: gat
     kinds = [effect["kind"] for effect in local.effects]
     assert kinds == ["discount", "discount", "cancel_at_period_end", "payment_method", "undo_cancel"]
     assert {"POST subscriptions", "POST billing_portal", "POST webhook_endpoints"} <= check_all(local)
+
+
+def test_every_question_about_the_next_bill_is_one_that_stripe_knows(local: LocalStripe, shop: account.AccountGateway) -> None:
+    monthly, trialing = of_shape(local, shop, "monthly"), of_shape(local, shop, "trialing")
+    [item] = monthly.items
+    plain = shop.upcoming({"subscription": monthly.id}).value
+    assert (plain.due, plain.at) == (monthly.amount, monthly.current_period_end)
+    wishes = [
+        (monthly, calls.add_discount(monthly, coupon="HALFOFF", action_id="", clear_cancellation=True)),
+        (monthly, calls.change_price(monthly, item, price=item.price.id, proration="none", action_id="", clear_cancellation=True)),
+        (
+            trialing,
+            calls.extend_trial(trialing, trial_end=trialing.current_period_end + timedelta(days=9), action_id="", clear_cancellation=True),
+        ),
+    ]
+    told = []
+    for subscription, call in wishes:
+        verb = "trial_extension" if "trial_end" in call.params else "discount" if "discounts" in call.params else "plan_change"
+        wish = plans.Wish(action_id="", verb=verb, intent={}, customer=subscription.customer, subscription=subscription.id, mode="test")
+        asked = previews.asking(wish, plans.Situation(subscription=subscription), plans.Plan(calls=(call,)))
+        assert asked is not None
+        checks.check_request("POST", "/v1/invoices/create_preview", asked)
+        told.append(shop.upcoming(asked).value)
+    assert told[0].due < plain.due
+    assert told[2].at == trialing.current_period_end + timedelta(days=9)
+    assert local.effects == [], "a question changes nothing"
 
 
 def test_a_second_discount_keeps_the_first(local: LocalStripe, shop: account.AccountGateway) -> None:
