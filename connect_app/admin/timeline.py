@@ -151,6 +151,8 @@ def _fact(fact: SessionFact, flow: document.Flow, survey: Mapping[str, object]) 
             return Entry(at=fact.at, icon="tag", kind="neutral", title="Page sent: offer", details=headline)
         case "offer.declined", _:
             return Entry(at=fact.at, icon="x", kind="neutral", title="Declined the offer", details=headline)
+        case "offer.taken", _:
+            return Entry(at=fact.at, icon="arrow-right", kind="neutral", title="Followed the offer’s link", details=headline)
         case "answer.given", "skip":
             return Entry(at=fact.at, icon="arrow-right", kind="neutral", title="Pressed Cancel now")
         case "answer.given", _:
