@@ -28,6 +28,7 @@ Name = Literal[
     "cancel_invoice_now",
     "cancel_prorate",
     "cancel_open_invoices",
+    "portal_code",
 ]
 
 
@@ -40,6 +41,7 @@ class Preferences(BaseModel):
     Without `manage_offers` (`manage_cancels`) the business's own system changes Stripe, and Holdfast only asks for it. The `cancel_…` are
     what a confirmed cancel does where the flow does not say otherwise: when it ends, which of the customer's subscriptions, whether one
     that ends now is billed for what is outstanding and pays back what was not used, and what becomes of open invoices.
+    With `portal_code` a portal link that is older than a day asks for an emailed code before a cancel or a pause.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -61,6 +63,7 @@ class Preferences(BaseModel):
     cancel_invoice_now: bool = False
     cancel_prorate: bool = False
     cancel_open_invoices: Literal["keep", "void"] = "keep"
+    portal_code: bool = True
 
 
 def read(session: Session, workspace_id: str) -> Preferences:

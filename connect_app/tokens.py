@@ -38,6 +38,15 @@ def verify(ring: KeyRing, parsed: Parsed, purpose: str, epoch: int) -> bool:
     return hmac.compare_digest(expected.encode(), parsed.mac.encode()) and key is not None
 
 
+def code(ring: KeyRing, kid: str, row_id: str, nonce: str) -> str | None:
+    """Six digits for a person to type, the same each time it is asked for; None where the key called `kid` has been retired."""
+    key = ring.get(kid)
+    if key is None:
+        return None
+    digest = hmac.new(key.derive("code"), "\0".join((row_id, nonce)).encode(), hashlib.sha256).digest()
+    return f"{int.from_bytes(digest[:8]) % 10**6:06}"
+
+
 def _mac(key: Key, purpose: str, row_id: str, epoch: int) -> str:
     message = "\0".join((purpose, row_id, str(epoch))).encode()
     digest = hmac.new(key.derive("link"), message, hashlib.sha256).digest()

@@ -38,19 +38,20 @@ def ask(
     text: str,
     now: datetime,
     link: Json | None = None,
+    code: Json | None = None,
     problem: str | None = None,
 ) -> str | None:
     """Ask for a letter inside the caller's transaction; gives its delivery's id, or None where this topic was asked for before.
 
-    With a `link` (`{purpose, row_id, epoch, path}`, `{token}` in the path), `{link}` in the text becomes its URL when it is sent. With
-    `to` None the letter is kept as failed, with `problem` as the reason.
+    With a `link` (`{purpose, row_id, epoch, path}`, `{token}` in the path), `{link}` in the text becomes its URL when it is sent; with
+    a `code` (`{kid, row_id, nonce}`), `{code}` becomes its digits. With `to` None the letter is kept as failed, with `problem` as the reason.
     """
     row = insert(Delivery).values(
         id=ids.new("dlv"),
         workspace_id=workspace_id,
         kind="email",
         topic=topic,
-        payload={"to": to, "subject": subject, "text": text, "link": link},
+        payload={"to": to, "subject": subject, "text": text, "link": link, **({"code": code} if code else {})},
         state="queued" if to else "failed",
         problem=None if to else problem or "no address to send to",
         asked_at=now,
@@ -99,6 +100,8 @@ def _letter(rt: Runtime, delivery: Delivery) -> EmailMessage:
     if link := payload.get("link"):
         token = tokens.make(rt.ring, link["purpose"], link["row_id"], link["epoch"])
         text = text.replace("{link}", rt.settings.base_url + link["path"].replace("{token}", token))
+    if code := payload.get("code"):
+        text = text.replace("{code}", tokens.code(rt.ring, code["kid"], code["row_id"], code["nonce"]) or "------")
     sender = parseaddr(rt.settings.mail_from)[1]
     letter = EmailMessage()
     try:

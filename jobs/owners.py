@@ -11,6 +11,13 @@ from connect_app.runtime import Runtime
 from jobs import mail
 
 
+def first(session: Session, workspace_id: str) -> str | None:
+    """The address that test mode writes to; None before anybody has confirmed one."""
+    found = select(User.email).join(Membership, Membership.user_id == User.id)
+    mine = found.where(Membership.workspace_id == workspace_id, Membership.role == "owner")
+    return session.execute(mine.order_by(Membership.created_at, User.id).limit(1)).scalar_one_or_none()
+
+
 def write(
     rt: Runtime, session: Session, workspace_id: str, mode: str, *, topic: str, subject: str, lines: Sequence[str], page: str, sign: str
 ) -> None:

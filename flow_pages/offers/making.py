@@ -43,6 +43,19 @@ def made(session: Session, visit: Visit, now: datetime) -> dict[str, Made]:
     return _made(session, visit, chain, now)
 
 
+def among(session: Session, visit: Visit, wanted: Iterable[Offer], now: datetime) -> dict[str, Made]:
+    """Which of these offers can be made to this customer now, by id, wherever in a flow they stand."""
+    return {} if visit.connection is not None and not visit.is_connected else _made(session, visit, wanted, now)
+
+
+def held(session: Session, visit: Visit, offer: Offer, key: str, now: datetime) -> tuple[Made, Option] | None:
+    """The offer and the way in which this customer takes it outside of a flow, as `taken` says of one inside."""
+    limits.hold(session, visit.row.workspace_id, visit.row.mode, visit.row.customer, offer)
+    found = among(session, visit, [offer], now).get(offer.id)
+    option = found.option(key) if found is not None else None
+    return None if found is None or option is None else (found, option)
+
+
 def taken(session: Session, visit: Visit, offer: Offer, key: str, now: datetime) -> tuple[Made, Option] | None:
     """The offer and the way in which this customer takes it, if it can still be made: whoever takes another of theirs meanwhile waits.
 
