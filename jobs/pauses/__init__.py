@@ -1,4 +1,4 @@
-"""Pauses and free time of ours while they last: the business is told of both ends, the customer reminded, the first charge after watched."""
+"""Pauses and free time of ours while they last: both ends are told of, the customer is reminded, the first charge after is watched."""
 
 from jobs.pauses.course import watch
 from jobs.pauses.ends import began

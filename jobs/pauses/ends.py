@@ -17,6 +17,8 @@ from jobs.pauses import moments
 from jobs.plans import months, pauses
 
 _LOCALE = "en"
+# Where jobs.letters puts the way to the customer's portal.
+_PORTAL = "{portal}"
 
 
 def began(session: Session, action: Action, after: Subscription, now: datetime) -> None:
@@ -114,7 +116,7 @@ def _ending(action: Action, subscription: Subscription, ends: datetime, business
     if (first := next((bill for bill in bills if bill >= ends), None)) is not None:
         price = f" ({money.format(subscription.amount, _LOCALE)} before discounts and tax)" if subscription.amount else ""
         lines.append(f"The next charge is on {_day(first)}{price}.")
-    return letters.Letter(subject=subject, text="\n\n".join(["Hello,", *lines, business]) + "\n")
+    return letters.Letter(subject=subject, text="\n\n".join(["Hello,", *lines, _PORTAL + business]) + "\n")
 
 
 def _day(at: datetime) -> str:
