@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from connect_app.models.base import Base, Json, Tenant
@@ -71,13 +71,18 @@ class Answer(Tenant, Base):
 
 
 class Choice(Tenant, Base):
-    """The one terminal decision of a session: `accept` an offer, or `cancel`. Unique per session, and so is its outcome."""
+    """The one terminal decision of a session: `accept` an offer, or `cancel`. Unique per session, and so is its outcome.
+
+    `offer` is what was accepted, with its terms as they were then. Its id stands in a column of its own because row level security keeps
+    an index on an expression from being used.
+    """
 
     __tablename__ = "choices"
     id: Mapped[str] = mapped_column(primary_key=True)
     session_id: Mapped[str] = mapped_column(unique=True)
     verb: Mapped[str]
     offer: Mapped[Json | None]
+    offer_id: Mapped[str | None] = mapped_column(Computed("offer ->> 'id'", persisted=True))
     reason: Mapped[str | None]
     feedback: Mapped[str | None]
     comment: Mapped[str | None]
@@ -85,7 +90,7 @@ class Choice(Tenant, Base):
     __table_args__ = (
         CheckConstraint("verb IN ('accept', 'cancel')", name="verb"),
         # What an offer has cost this month.
-        Index("ix_choices_offer", "workspace_id", text("(offer ->> 'id')"), "made_at", postgresql_where=text("verb = 'accept'")),
+        Index("ix_choices_offer", "workspace_id", "offer_id", "made_at", postgresql_where="verb = 'accept'"),
         UniqueConstraint("workspace_id", "id"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
     )

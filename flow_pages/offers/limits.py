@@ -14,23 +14,21 @@ from flow_pages.document import Offer
 
 # What came to nothing does not count; what waits for the team, or for the business's own system, does.
 _COUNTS = """
-  c.workspace_id = :workspace and c.verb = 'accept' and (
-    not exists (select 1 from actions a where a.choice_id = c.id)
-    or exists (select 1 from actions a where a.choice_id = c.id and a.state <> 'failed')
-  )
+  c.workspace_id = :workspace and c.verb = 'accept'
+  and coalesce((select bool_or(a.state <> 'failed') from actions a where a.choice_id = c.id), true)
 """
 _ACCEPTED = text(
     f"""
-select c.offer->>'id' as offer, c.offer->>'kind' as kind, c.made_at
+select c.offer_id as offer, c.offer->>'kind' as kind, c.made_at
 from sessions s join choices c on c.session_id = s.id
 where s.workspace_id = :workspace and s.customer = :customer and s.mode = :mode and {_COUNTS}
 """  # noqa: S608  constants of ours
 )
 _SPENT = text(
     f"""
-select c.offer->>'id' as offer, c.offer->'cost'->>'currency' as currency, sum(cast(c.offer->'cost'->>'amount' as bigint)) as amount
+select c.offer_id as offer, c.offer->'cost'->>'currency' as currency, sum(cast(c.offer->'cost'->>'amount' as bigint)) as amount
 from choices c join sessions s on s.id = c.session_id
-where c.offer->>'id' = any(:offers) and c.made_at >= :since and s.mode = :mode and jsonb_typeof(c.offer->'cost') = 'object' and {_COUNTS}
+where c.offer_id = any(:offers) and c.made_at >= :since and s.mode = :mode and jsonb_typeof(c.offer->'cost') = 'object' and {_COUNTS}
 group by 1, 2
 """  # noqa: S608  constants of ours
 )
