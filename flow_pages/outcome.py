@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 from connect_app.models import Action, Receipt
 from connect_app.models.base import Json
 from flow_pages import spoken
+from jobs import actions
 
 _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
 _ENDED = frozenset(("canceled", "incomplete_expired"))
 _OVERDUE = frozenset(("past_due", "unpaid"))
 _WAITING = frozenset(("requested", "manual"))
 _PAUSES = frozenset(("pause", "extension"))
-_UNDO = {"undo_cancel": "Undo the cancellation", "resume": "End it now"}
+_UNDO = {"cancel": "Undo the cancellation", "pause": "End the pause now", "extension": "End the free time now"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Line:
     text: str
     facts: tuple[tuple[str, str], ...]
     can_undo: bool
-    undo: str = _UNDO["undo_cancel"]
+    undo: str = _UNDO["cancel"]
 
 
 def of_session(session: Session, session_id: str) -> list[Done]:
@@ -134,13 +135,12 @@ def _line(done: Done, offer: Json | None, business: str, locale: str, now: datet
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
         title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at)
-        undo = done.undone_by(now)
-        return Line(kind="ok", title=title, text=text, facts=facts, can_undo=undo is not None, undo=_UNDO[undo or "undo_cancel"])
+        return Line(kind="ok", title=title, text=text, facts=facts, can_undo=done.can_undo(now), undo=_UNDO.get(action.verb, ""))
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
     if action.state == "failed":
         return _plain("failed", f"{_ASKED[action.verb]}: this could not be done", f"Please contact {business}; they can see what happened.")
-    if action.code == "yours":
+    if action.code == actions.YOURS:
         return _plain("waiting", _ASKED[action.verb], f"{business} has been asked to do this. Nothing has been changed yet.")
     return _plain("waiting", _ASKED[action.verb], f"Your request is with the team at {business}. They have been told and will see to it.")
 
@@ -182,7 +182,7 @@ def _verified(
         case "plan_change":
             return _changed(action, receipt, offer, charge, locale)
         case "resume":
-            return f"{plan} goes on", "The pause has ended. It is charged again from now on.", (charge,)
+            return f"{plan} goes on", "The pause has ended. Bills come again as before.", (charge,)
         case "undo_cancel":
             return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (charge,)
         case _:
@@ -217,11 +217,14 @@ def _changed(
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     """Another plan, now or from the next period on; until then nothing but the next charge changes."""
     terms = dict(_terms(offer))
+    terms.pop("From", None)  # the title says it
     name = terms.pop("New plan", None) or receipt.after.get("plan") or "your new plan"
     if action.intent.get("when") == "period_end" and receipt.effective_at is not None:
         title = f"You change to {name} on {spoken.day(receipt.effective_at, locale)}"
         return title, f"{_cleared(receipt)}Until then you keep what you have.", (*terms.items(), charge)
-    return f"You are on {name} now", f"{_cleared(receipt)}As many as you had before.", (*terms.items(), charge)
+    is_several = any((line.get("quantity") or 1) > 1 for line in receipt.after.get("prices", ()))
+    text = "You have as many of it as before." if is_several else "Nothing else changes."
+    return f"You are on {name} now", f"{_cleared(receipt)}{text}", (*terms.items(), charge)
 
 
 def _canceled(

@@ -16,6 +16,7 @@ from flow_pages.document import LinkOffer
 from flow_pages.offer_pages import OfferPage
 from flow_pages.shapes import Shape
 from flow_pages.visits import Visit
+from jobs import actions
 from jobs.outbound import pass_through
 from webhooks import mirror
 
@@ -188,7 +189,7 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     elif any(one.action.state == "failed" for one in done):
         title, lede, seal = "This could not be done", None, "failed"
     else:
-        title, lede, seal = "We have received your request", _promise(visit, bool(in_flight)), "waiting"
+        title, lede, seal = "We have received your request", _promise(visit, done, bool(in_flight)), "waiting"
     page = theme.draw("done.html", title=title, lede=lede, seal=seal, lines=lines, is_polled=bool(in_flight), **frame)
     response = make_response(page)
     if in_flight:
@@ -215,7 +216,9 @@ def _passed_through(rt: Runtime, session: Session, visit: Visit, done: list[outc
     return url if url and links.is_listed(url, visit.preferences.allowed_origins) else None
 
 
-def _promise(visit: Visit, is_in_flight: bool) -> str:
+def _promise(visit: Visit, done: list[outcome.Done], is_in_flight: bool) -> str:
+    if not is_in_flight and all(one.action.code == actions.YOURS for one in done if one.is_waiting):
+        return f"{visit.workspace_name} makes such changes itself. You do not need to do anything."
     if not is_in_flight:
         return f"The team at {visit.workspace_name} has been told and will see to it. You do not need to do anything."
     if visit.customer is not None and visit.customer.email:

@@ -58,7 +58,7 @@ def verified(
         case "pause" | "extension":
             return _stopped(action.verb, what, before, after, business)
         case "resume":
-            lines = [f"{what} goes on: its pause has ended, and it is charged again.", _next_charge(after)]
+            lines = [f"{what} goes on: its pause has ended, and bills come again as before.", _next_charge(after)]
             return _write(f"{what} goes on", lines, business)
         case "trial_extension":
             until = f" until {_day(after.trial_end)}" if after.trial_end else ""
