@@ -44,7 +44,8 @@ def ask(
     """Ask for a letter inside the caller's transaction; gives its delivery's id, or None where this topic was asked for before.
 
     With a `link` (`{purpose, row_id, epoch, path}`, `{token}` in the path), `{link}` in the text becomes its URL when it is sent; with
-    a `code` (`{kid, row_id, nonce}`), `{code}` becomes its digits. With `to` None the letter is kept as failed, with `problem` as the reason.
+    a `code` (`{kid, row_id, nonce}`), `{code}` becomes its digits. With `to` None the letter is kept as failed, with `problem`
+    as the reason.
     """
     row = insert(Delivery).values(
         id=ids.new("dlv"),
