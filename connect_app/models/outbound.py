@@ -45,8 +45,9 @@ class Delivery(Tenant, Base):
 
     An email's payload is `{to, subject, text, link}`; `link` is `{purpose, row_id, epoch, path}` or null: the letter's link is
     derived when it is sent and put in the place of `{link}` in the text, and so are the digits of a `code` (`{kid, row_id, nonce}`, where
-    there is one) in that of `{code}`. A webhook's is `{id, type, body}`, `body` being the very text that is signed and sent; a pass-through call's `{id, type, url}`, without the parameters that sign it. `due_at` is the next try of a
-    webhook or call that is queued; `attempts` how many there were since it was last asked for.
+    there is one) in that of `{code}`. A webhook's is `{id, type, body}`, `body` being the very text that is signed and sent; a
+    pass-through call's `{id, type, url}`, without the parameters that sign it. `due_at` is the next try of a webhook or call that is
+    queued; `attempts` how many there were since it was last asked for.
     """
 
     __tablename__ = "deliveries"
