@@ -12,6 +12,7 @@ from connect_app import audit, connections, facts, ids
 from connect_app.models import Action, Connection, Subscription
 from connect_app.models.base import Json
 from jobs import queues
+from jobs.actions import orders
 from jobs.outbound import pass_through, telling
 
 IN_FLIGHT = ("queued", "prechecked", "applied")
@@ -25,8 +26,7 @@ UNDER_WAY = "under_way"
 _REQUESTED = {
     "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
     "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
-    YOURS: "Your own system does this: it shows as done here once Stripe has told of it, or Mark done has found it there.",
-    UNDER_WAY: "Another change of this subscription was under way. This one is made by itself once that is settled; Retry tries it at once.",
+    UNDER_WAY: "Another change of this subscription was under way. It is made by itself once that is settled; Retry tries it at once.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
 
@@ -69,6 +69,9 @@ def ask(
     """
     if state not in ("queued", "requested"):
         raise ValueError(f"an action begins queued or requested, not {state!r}")
+    if code == YOURS:
+        seen = _seen(session, connection_id, subscription)
+        message = message or orders.words(verb, intent, seen, now)
     row = insert(Action).values(
         id=ids.new("act"),
         workspace_id=workspace_id,
@@ -82,7 +85,7 @@ def ask(
         verb=verb,
         state=state,
         intent=dict(intent),
-        **_seen(session, connection_id, subscription, code),
+        **({"call": {"before": seen}} if code == YOURS and seen else {}),
         code=code,
         message=message or _REQUESTED.get(code or ""),
         due_on=renewal(session, connection_id, subscription) if state == "requested" else None,
@@ -210,13 +213,11 @@ def _under_way(session: Session, connection_id: str | None, subscription: str) -
     ).scalar_one_or_none()
 
 
-def _seen(session: Session, connection_id: str | None, subscription: str, code: str | None) -> Json:
-    """What the mirror shows as the business's own system is asked: only what is new after that can be its answer."""
-    if code != YOURS:
-        return {}
+def _seen(session: Session, connection_id: str | None, subscription: str) -> Json:
+    """What the mirror shows as the business's own system is asked: only what is new after that can be its answer. {} where it has none."""
     held = select(Subscription.raw).where(Subscription.connection_id == connection_id, Subscription.id == subscription)
     raw = session.execute(held).scalar_one_or_none()
-    return {} if raw is None else {"call": {"before": raw}}
+    return raw or {}
 
 
 def renewal(session: Session, connection_id: str | None, subscription: str) -> datetime | None:

@@ -102,7 +102,12 @@ class Action(Data):
     state: Literal["requested", "verified", "manual", "failed"]
     code: str | None
     message: str | None
-    intent: dict[str, Any] = Field(description="What was asked for: of a cancel `when`, `feedback` and `comment`; of a discount `coupon`.")
+    intent: dict[str, Any] = Field(
+        description="What was asked for; times in it are ISO 8601. Of a cancel `when` (`period_end` or `now`), `invoice_now`, `prorate`,"
+        " `open_invoices` (`keep` or `void`), `feedback`, `comment`. Of a discount `coupon`, or `mint`: the coupon to make under its `id`."
+        " Of a pause or an extension `resumes_at`, of a longer trial `trial_end`. Of a plan change `price`, `when`, `proration`."
+        " Of an offer also `offer_id`, `headline`, and `renews_at`: the day of the next bill, as the customer was shown it."
+    )
     stripe_request_id: str | None
     asked_at: int
     changed_at: int

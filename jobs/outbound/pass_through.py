@@ -23,6 +23,8 @@ ACTION, TIMESTAMP, SIGNATURE = "holdfast_action", "holdfast_timestamp", "holdfas
 FIXED = (
     *("action_id", "session_id", "customer_id", "subscription_id", "verb", "when", "reason"),
     *("offer_id", "coupon", "price", "resumes_at", "trial_end"),
+    *("discount_percent", "discount_amount", "discount_currency", "discount_duration", "discount_months"),
+    *("proration", "invoice_now", "prorate", "open_invoices"),
 )
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
@@ -79,8 +81,30 @@ def about(action: Action, row: FlowSession | None, choice: Choice | None) -> dic
         "price": intent.get("price"),
         "resumes_at": str(intent.get("resumes_at") or "")[:_DAY],
         "trial_end": str(intent.get("trial_end") or "")[:_DAY],
+        **_minted(action),
+        **{name: _text(intent.get(name)) for name in ("proration", "invoice_now", "prorate", "open_invoices")},
     }
     return {**_mapped(row), **{name: str(value) if value else "" for name, value in fixed.items()}}
+
+
+def _minted(action: Action) -> dict[str, object]:
+    """The terms of a coupon that is to be made for this customer; its amount in their subscription's currency, where that is known."""
+    mint = action.intent.get("mint")
+    if not mint:
+        return {}
+    amounts = mint.get("amounts") or {}
+    currency = ((action.call or {}).get("before") or {}).get("currency") or next(iter(amounts), None)
+    return {
+        "discount_percent": mint.get("percent_off"),
+        "discount_amount": amounts.get(currency),
+        "discount_currency": currency if amounts else None,
+        "discount_duration": mint.get("duration"),
+        "discount_months": mint.get("duration_in_months"),
+    }
+
+
+def _text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def of_session(row: FlowSession) -> dict[str, str]:

@@ -5,19 +5,28 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import jsonschema
 import pytest
 from freezegun import freeze_time
 from sqlalchemy import event, select
 
+from connect_app import config
 from connect_app.models import Action, Connection, Receipt
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import objects
 from jobs import actions
+from jobs.outbound import messages
 from sandbox.stripe import coupons, dashboard
 from sandbox.stripe.local import LocalStripe
 from sandbox.stripe.wire import Request
 from tests import customers, make
+from tests.conftest import Servers
+from tests.service import ledgers
+from tests.service import test_outbound as outbound
 from tests.stories.diary import BEGIN, Diary
+from webhooks import projections
 
 PAUSED_UNTIL = BEGIN + timedelta(days=75)
 UNIX = int(PAUSED_UNTIL.timestamp())
@@ -185,3 +194,70 @@ def test_the_team_may_let_holdfast_do_it_after_all(diary: Diary) -> None:
     diary.work()
     assert states(diary) == {action.id: "verified"}
     assert [one["kind"] for one in diary.local.effects if one["source"] == "api"] == ["discount"]
+
+
+# What their system is told.
+
+CANCEL = {"when": "now", "invoice_now": True, "prorate": False, "open_invoices": "void", "feedback": "unused", "comment": "No time."}
+AMOUNTS = {**MINT, "percent_off": None, "amounts": {"eur": 450, "usd": 500}, "duration": "repeating", "duration_in_months": 3}
+
+
+ASKED: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
+    ("discount", {"coupon": "STAY20", "offer_id": "off_1"}, "add the coupon STAY20", {"coupon": "STAY20", "offer_id": "off_1"}),
+    ("discount", {"mint": MINT}, "make the coupon hf_ses_1 (20% off, one bill)", {"coupon": "hf_ses_1", "discount_percent": "20"}),
+    (
+        "discount",
+        {"mint": AMOUNTS},
+        "make the coupon hf_ses_1",
+        {"discount_amount": "500", "discount_currency": "usd", "discount_duration": "repeating", "discount_months": "3"},
+    ),
+    ("pause", {"resumes_at": ISO}, "pause the subscription until 2026-05-16 12:00 UTC, its bills void", {"resumes_at": "2026-05-16"}),
+    ("extension", {"resumes_at": ISO}, "its bills marked as uncollectible", {"verb": "extension", "resumes_at": "2026-05-16"}),
+    ("trial_extension", {"trial_end": ISO}, "let the trial run until 2026-05-16", {"trial_end": "2026-05-16"}),
+    (
+        "plan_change",
+        {"price": "price_2", "when": "period_end", "proration": "none"},
+        "change the plan to the price price_2 with the next period",
+        {"price": "price_2", "when": "period_end", "proration": "none"},
+    ),
+    (
+        "cancel",
+        CANCEL,
+        "cancel the subscription now, bill what is outstanding, void its open invoices",
+        {"when": "now", "invoice_now": "true", "prorate": "false", "open_invoices": "void"},
+    ),
+]
+
+
+def test_their_system_gets_all_it_needs_by_webhook_and_by_pass_through_url(servers: Servers, local: LocalStripe) -> None:
+    environ = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url, "HOLDFAST_EGRESS_ALLOW": "127.0.0.0/8"}
+    with ledgers.stage(config.load({**make.environ(local), **environ}), local) as stage, outbound.listening() as sink:
+        names = sorted({name for _, _, _, variables in ASKED for name in variables})
+        query = "&".join(f"{name}={{{{ {name} }}}}" for name in ("subscription_id", *names))
+        told = outbound.add(stage, sink.url, "action.requested")
+        called = outbound.add(stage, f"{sink.url}?{query}", "cancel", "accept", kind="call")
+        customer, subscription = stage.shapes["already_canceling"]
+        held = objects.read_subscription(stage.stripe_says(subscription))
+        with stage.rt.transaction(stage.workspace_id) as session:
+            projections.apply_reads(session, stage.workspace_id, stage.connection_id, [held], stage.rt.now())
+        for verb, intent, words, variables in ASKED:
+            session_id = stage.visit(customer, subscription)
+            choice = stage.choice(session_id, "cancel" if verb == "cancel" else "accept")
+            whole = {"session_id": session_id, "choice_id": choice, "state": "requested", "code": "yours"}
+            action = stage.ask("already_canceling", verb, intent, **whole)
+            sink.heard.clear()
+            outbound.deliver(stage, told)
+            outbound.deliver(stage, called)
+            message, call = sink.heard
+            said = outbound.verified(message, told.secret)
+            jsonschema.validate(said, messages.schema("action.requested"))
+            data = said["data"]
+            assert (data["action"], data["customer"], data["subscription"]) == (action.id, customer, subscription)
+            assert (data["verb"], data["code"], data["intent"]) == (verb, "yours", intent)
+            got = {name: value for name, [value] in parse_qs(urlsplit(call.path).query).items()}
+            assert got["subscription_id"] == subscription
+            assert variables.items() <= got.items(), got
+            # What the team reads beside it.
+            assert words in (data["message"] or "")
+            assert "has been asked since" in data["message"]
+            assert ("cancellation is to be taken back" in data["message"]) == (verb != "cancel")
