@@ -61,7 +61,7 @@ def effects(local: LocalStripe, subscription: str) -> list[str]:
         ("trialing", ["Trial", "Next charge"]),
         ("past_due", ["Payment failed"]),
         ("already_canceling", ["Cancels soon", "Ends on"]),
-        ("paused", ["Paused", "None while paused"]),
+        ("paused", ["Paused until", "Next charge"]),
         ("multi_item", ["Contains"]),
         ("scheduled", ["Active"]),
     ],

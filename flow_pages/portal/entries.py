@@ -1,0 +1,130 @@
+"""One subscription as the portal lists it: its state, what it costs and when, what became of what was asked here, and what can be done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from connect_app.stripe_gateway import objects
+from flow_pages import outcome, shapes, spoken
+from flow_pages.portal.guests import Guest
+from flow_pages.shapes import Shape
+from jobs.plans import months
+
+# How long the page goes on telling what was done here.
+_TOLD_FOR = timedelta(days=1)
+_FREE = "mark_uncollectible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`badge` is (kind, text), `facts` are labels and values, `told` is (kind, title, text) of the last thing that was asked here."""
+
+    id: str
+    plan: str
+    price: str
+    badge: tuple[str, str]
+    facts: list[tuple[str, str]]
+    notice: str | None
+    told: tuple[str, str, str] | None
+    can_cancel: bool
+    can_undo: bool
+    can_pause: bool
+    resume: str | None
+
+
+def of(
+    one: objects.Subscription, names: Mapping[str, str], done: outcome.Done | None, guest: Guest, *, can_pause: bool, now: datetime
+) -> Entry:
+    """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here."""
+    shape = shapes.of(one, now)
+    is_busy = done is not None and done.is_in_flight
+    notice = None
+    if is_busy:
+        notice = "A change to this subscription is on its way. This page shows it once it is confirmed."
+    elif done is not None and done.is_waiting:
+        notice = _waiting(done, guest)
+    elif shape is Shape.PAST_DUE:
+        notice = "Your last payment did not go through. With a new card it can be tried again."
+    can_act = not is_busy and guest.account is not None
+    return Entry(
+        id=one.id,
+        plan=spoken.plan(one, names),
+        price=spoken.price(one, spoken.LANGUAGE),
+        badge=("waiting", "Changing") if is_busy else _badge(one, shape),
+        facts=_facts(one, names, shape),
+        notice=notice,
+        told=None if is_busy or done is None else _told(done, one, guest, now),
+        can_cancel=not is_busy and shape not in (Shape.ENDED, Shape.CANCELING),
+        can_undo=can_act and shape is Shape.CANCELING,
+        can_pause=can_act and can_pause,
+        resume=_resume(one, shape) if can_act else None,
+    )
+
+
+_BADGES = {
+    Shape.ENDED: ("neutral", "Canceled"),
+    Shape.CANCELING: ("attention", "Cancels soon"),
+    Shape.PAUSED: ("waiting", "Paused"),
+    Shape.PAST_DUE: ("failed", "Payment failed"),
+    Shape.TRIALING: ("waiting", "Trial"),
+    Shape.ORDINARY: ("ok", "Active"),
+    Shape.UNKNOWN: ("neutral", "Unknown"),
+}
+
+
+def can_resume(one: objects.Subscription) -> bool:
+    """Whether a pause can be ended from here: Stripe's own only where it is paid by card."""
+    return not one.is_ended and (one.pause is not None or (one.is_paused and one.collection_method == "charge_automatically"))
+
+
+def _is_free(one: objects.Subscription) -> bool:
+    return one.pause is not None and one.pause.behavior == _FREE
+
+
+def _badge(one: objects.Subscription, shape: Shape) -> tuple[str, str]:
+    return ("ok", "Free for now") if shape is Shape.PAUSED and _is_free(one) else _BADGES[shape]
+
+
+def _resume(one: objects.Subscription, shape: Shape) -> str | None:
+    if shape is Shape.ENDED or not can_resume(one):
+        return None
+    return "End the free time" if _is_free(one) else "Resume now"
+
+
+def _facts(one: objects.Subscription, names: Mapping[str, str], shape: Shape) -> list[tuple[str, str]]:
+    locale, facts = spoken.LANGUAGE, []
+    if len(one.items) > 1:
+        facts.append(("Contains", ", ".join(spoken.item(item, names) for item in one.items)))
+    if shape is Shape.CANCELING and one.ends_at is not None:
+        return [*facts, ("Ends on", spoken.day(one.ends_at, locale)), ("Next charge", shapes.next_charge(one, locale))]
+    if shape is Shape.ENDED:
+        return [*facts, ("Ended on", spoken.day(one.ended_at or one.current_period_end, locale))]
+    if one.pause is not None and one.pause.resumes_at is not None:
+        until = one.pause.resumes_at
+        bills = months.bills(one, one.current_period_end, until + timedelta(days=800))
+        first = next((bill for bill in bills if bill >= until), None)
+        facts.append(("Free until" if _is_free(one) else "Paused until", spoken.day(until, locale)))
+        return [*facts, *([("Next charge", spoken.day(first, locale))] if first is not None else [])]
+    if one.next_charge is not None or shape in (Shape.PAUSED, Shape.PAST_DUE):
+        facts.append(("Next charge", shapes.next_charge(one, locale)))
+    return facts
+
+
+def _waiting(done: outcome.Done, guest: Guest) -> str:
+    if done.action.code == "yours":
+        return f"{guest.business} has been asked for your last change. Nothing has been changed yet."
+    return f"Your last request is with the team at {guest.business}. They have been told and will see to it."
+
+
+def _told(done: outcome.Done, one: objects.Subscription, guest: Guest, now: datetime) -> tuple[str, str, str] | None:
+    """What became of the last thing that was asked on this page: *done* only of what was read back from Stripe, and still is so."""
+    action = done.action
+    if action.portal_link_id != guest.link.id or action.state not in ("verified", "failed") or now - action.changed_at > _TOLD_FOR:
+        return None
+    if done.is_verified and action.verb in ("pause", "extension") and one.pause is None:
+        return None
+    if done.is_verified and action.verb == "resume" and one.is_paused:
+        return None
+    resumes_at = one.pause.resumes_at if one.pause else None
+    [line] = outcome.lines([done], offer=None, business=guest.business, locale=spoken.LANGUAGE, now=now, resumes_at=resumes_at)
+    return line.kind, line.title, line.text
