@@ -116,10 +116,13 @@ class _Course(Turn):
     def _look(self, step: str, *, to_prove: bool = False) -> Look:
         return look.take(self._stripe(), self.wish, step, self.talk.ask, to_prove=to_prove)
 
-    def _plan(self, seen: Look) -> None:
-        """From a fresh look: done already, not to be done, or calls, frozen under keys of their own before the first is sent."""
+    def _plan(self, seen: Look, *, is_cut_short: bool = False) -> None:
+        """From a fresh look: done already, not to be done, or calls, frozen under keys of their own before the first is sent.
+
+        `is_cut_short`: the last of the calls that are kept was surely never sent, so what carries our mark is no more than a beginning.
+        """
         read, sent = seen.read, settlement.kept_calls(self.action)
-        if sent:
+        if sent and not is_cut_short:
             self._recognise(seen, sent)
         if self.superseded_by is not None:
             self._superseded(self.superseded_by, read, may_be_applied=bool(sent))
@@ -137,7 +140,7 @@ class _Course(Turn):
         read = seen.read
         if plans.proves(self.wish, seen.situation, sent):
             self.verified(settlement.before(self.action) or read.value, read)
-        if plans.is_marked(self.wish, seen.situation) or plans.shows(self.wish, seen.situation, plans.kept(sent)):
+        if plans.may_have_been_made(self.wish, seen.situation, sent) or plans.shows(self.wish, seen.situation, plans.kept(sent)):
             self.manual(
                 "not_as_planned",
                 "The change was made on Stripe, and the subscription has been changed since, or by somebody else at the same time."
@@ -176,7 +179,8 @@ class _Course(Turn):
     def _write(self) -> None:
         """Send the frozen calls under their keys: again and again the same, until Stripe says what became of them."""
         ids: list[str] = []
-        for place, call in enumerate(settlement.kept_calls(self.action)):
+        kept = settlement.kept_calls(self.action)
+        for place, call in enumerate(kept):
             if place:
                 self.mind_the_lease()
             try:
@@ -186,11 +190,11 @@ class _Course(Turn):
                 if not failure.replayed:
                     raise
                 # Stripe saved an error under this key and will never say anything else: look, and only then make another.
-                return self._plan(self._look("precheck"))
+                return self._plan(self._look("precheck"), is_cut_short=place + 1 < len(kept))
             except (Refused, Missing) as refusal:
                 if refusal.code != "idempotency_error":
                     self._refused(refusal, place)
-                return self._plan(self._look("precheck"))
+                return self._plan(self._look("precheck"), is_cut_short=place + 1 < len(kept))
         now = self.rt.now()
         with self.writing() as session:
             self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=request_id)

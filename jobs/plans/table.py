@@ -97,6 +97,16 @@ def is_marked(wish: Wish, situation: Situation) -> bool:
     return any(metadata.get(MARKER) == wish.action_id for metadata in marked)
 
 
+def may_have_been_made(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
+    """Whether the last of these calls, which brings the change about, may have been applied: what it would have marked is, or is gone.
+
+    A plan that was cut short leaves our mark, too, on what its earlier calls have touched.
+    """
+    if sent[-1].method == "subscription_schedules.update" and situation.schedule is not None:
+        return situation.schedule.metadata.get(MARKER) == wish.action_id
+    return is_marked(wish, situation)
+
+
 def proves(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
     """Whether Stripe shows that the calls were applied: the wanted state, and for a discount, which may be anybody's, our mark too."""
     is_ours = wish.verb != "discount" or is_marked(wish, situation)

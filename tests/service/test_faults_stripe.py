@@ -1,0 +1,231 @@
+"""Stripe on its bad days, row by row of the fault matrix: busy, wrong, down for hours, changed meanwhile by other hands."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connect_app import config
+from connect_app.models import Action
+from jobs import work
+from sandbox.stripe import accounts
+from sandbox.stripe.local import LocalStripe
+from tests import make
+from tests.conftest import Servers
+from tests.service import ledgers
+from tests.service.ledgers import Stage
+
+# What each wish does to Stripe, by the ledger of effects; the schedule of a plan change shows as `other`.
+EFFECTS = {
+    "cancel": ["cancel_at_period_end"],
+    "discount": ["discount"],
+    "mint": ["discount"],
+    "pause": ["pause"],
+    "extension": ["extension"],
+    "plan_change": ["undo_cancel"],
+}
+_CALLS = {
+    "mint": ["/v1/coupons", "/v1/subscriptions/*"],
+    "plan_change": ["/v1/subscriptions/*", "/v1/subscription_schedules", "/v1/subscription_schedules/*"],
+}
+
+
+@pytest.fixture
+def stage(servers: Servers, local: LocalStripe) -> Iterator[Stage]:
+    settings = config.load({**make.environ(local), "DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url})
+    with ledgers.stage(settings, local) as opened:
+        opened.client.before.append(ledgers.held_open(opened))
+        yield opened
+
+
+def shape_of(wish: str) -> str:
+    return "already_canceling" if wish == "plan_change" else "monthly"
+
+
+def other_price(stage: Stage) -> str:
+    """A monthly price of the account that the customer does not have."""
+    subscription = stage.stripe_says(stage.shapes["already_canceling"][1])
+    has = {item["price"]["id"] for item in subscription["items"]["data"]}
+    found: str = next(
+        price["id"]
+        for price in stage.local.world(stage.account, False).all("price", active=True)
+        if price["id"] not in has and price["currency"] == "usd" and (price["recurring"] or {}).get("usage_type") == "licensed"
+    )
+    return found
+
+
+def ask(stage: Stage, wish: str) -> Action:
+    soon = (stage.rt.now() + timedelta(days=7)).replace(microsecond=0).isoformat()
+    later = (stage.rt.now() + timedelta(days=70)).replace(microsecond=0).isoformat()
+    made: dict[str, Any] = {"id": "hf_made", "name": "15% off", "percent_off": "15", "duration": "once"}
+    intents: dict[str, tuple[str, dict[str, Any] | None]] = {
+        "cancel": ("cancel", None),
+        "discount": ("discount", None),
+        "mint": ("discount", {"offer_id": "off_1", "mint": {**made, "redeem_by": soon}}),
+        "pause": ("pause", {"offer_id": "off_1", "resumes_at": later}),
+        "extension": ("extension", {"offer_id": "off_1", "resumes_at": later}),
+        "plan_change": ("plan_change", {"offer_id": "off_1", "when": "period_end", "proration": "none", "price": other_price(stage)}),
+    }
+    verb, intent = intents[wish]
+    return stage.ask(shape_of(wish), verb, intent)
+
+
+def once(when: Callable[[str, str], bool], do: Callable[[], object]) -> Callable[[str, str], None]:
+    """A look at each request that does something before the first that fits."""
+    left = [do]
+
+    def look(method: str, url: str) -> None:
+        if left and when(method, url):
+            left.pop()()
+
+    return look
+
+
+def seen(stage: Stage, action: Action) -> list[str]:
+    return [kind for kind in stage.effects(action.subscription) if kind != "other"]
+
+
+def schedules(stage: Stage, action: Action) -> list[Any]:
+    return list(stage.local.world(stage.account, False).all("subscription_schedule", subscription=action.subscription))
+
+
+# F18, F19, F20: between the calls of a plan with several, too.
+
+
+@pytest.mark.parametrize("kind", ["500", "500_after", "lock_timeout", "timeout_after", "reset"])
+@pytest.mark.parametrize(("wish", "path"), [(wish, path) for wish, paths in _CALLS.items() for path in paths])
+def test_a_fault_at_any_call_of_several_leaves_each_of_them_done_once(stage: Stage, kind: str, wish: str, path: str) -> None:
+    stage.fault(kind, path, "POST", times=1)
+    action = ask(stage, wish)
+    assert stage.run(action).state == "verified"
+    assert seen(stage, action) == EFFECTS[wish]
+    if wish == "plan_change":
+        [schedule] = schedules(stage, action)
+        assert [phase["items"][0]["price"] for phase in schedule["phases"]][-1] == other_price(stage)
+    else:
+        assert stage.stripe_says("hf_made")["times_redeemed"] == 1
+
+
+# F17: an account that Stripe holds up, beside one that it does not.
+
+
+def test_who_is_told_to_slow_down_asks_less_and_less_often_and_keeps_nobody_else_waiting(stage: Stage) -> None:
+    held, other = ask(stage, "discount"), stage.ask("yearly", "cancel")
+    stage.fault("429", f"/v1/subscriptions/{held.subscription}")
+    pauses = []
+    for _ in range(14):
+        end = stage.work(held.id)
+        assert isinstance(end, work.Again)
+        assert end.after is not None
+        pauses.append(end.after)
+    assert max(pauses[:12]) <= timedelta(seconds=4)
+    assert max(pauses) <= timedelta(seconds=60)
+    # One request a try: a refusal is not hammered at.
+    assert len([row for row in stage.local.requests if row["path"] == f"/v1/subscriptions/{held.subscription}"]) == 14
+    assert stage.run(other).state == "verified"
+    stage.calm()
+    assert stage.run(held).state == "verified"
+    assert seen(stage, held) == ["discount"]
+
+
+# F21: two have the same key in hand.
+
+
+def test_a_key_that_is_in_use_elsewhere_is_waited_for(stage: Stage) -> None:
+    action = ask(stage, "discount")
+    stage.fault("slow", "/v1/subscriptions/*", "POST", times=1, seconds=1.5)
+    is_writing = threading.Event()
+    stage.client.before.append(lambda method, _url: is_writing.set() if method == "post" else None)
+    first = threading.Thread(target=lambda: stage.work(action.id))
+    stage.client.before.pop(0)  # two at once: what one of them holds is no mistake of the other
+    first.start()
+    assert is_writing.wait(10)
+    stage.end_leases()
+    end = stage.work(action.id)
+    first.join(10)
+    assert isinstance(end, work.Again)
+    assert "idempotent key" in end.problem.lower()
+    assert stage.run(action).state == "verified"
+    assert seen(stage, action) == ["discount"]
+    assert len({row["idempotency_key"] for row in stage.writes()}) == 1
+
+
+# F24: down for hours, and everybody's choices wait.
+
+
+def test_after_six_hours_without_stripe_all_that_waited_is_done_once(stage: Stage) -> None:
+    waiting = [ask(stage, "discount"), stage.ask("yearly", "cancel"), ask(stage, "plan_change")]
+    stage.fault("500", "/v1/*")
+    for _ in range(12):
+        for action in waiting:
+            assert isinstance(stage.work(action.id), work.Again)
+        stage.later(minutes=30)
+    assert {stage.now(action).state for action in waiting} == {"queued"}
+    stage.calm()
+    assert {stage.run(action).state for action in waiting} == {"verified"}
+    assert [seen(stage, action) for action in waiting] == [["discount"], ["cancel_at_period_end"], ["undo_cancel"]]
+
+
+# F25: the business takes our access away between the choice and the change.
+
+
+@pytest.mark.parametrize("wish", list(EFFECTS))
+def test_who_is_cut_off_before_the_change_tells_the_team_changes_nothing_and_goes_on_after_a_reconnect(stage: Stage, wish: str) -> None:
+    action = ask(stage, wish)
+    accounts.disconnect(stage.local, stage.account, False)
+    done = stage.run(action, at_most=2)
+    assert (done.state, done.code) == ("manual", "not_connected")
+    assert seen(stage, action) == []
+    stage.reconnect()
+    assert stage.run(action).state == "verified"
+    assert seen(stage, action) == EFFECTS[wish]
+
+
+# F26: other hands were quicker.
+
+
+@pytest.mark.parametrize("wish", ["discount", "mint", "pause", "extension", "plan_change"])
+@pytest.mark.parametrize("moment", ["before the look", "before the write"])
+def test_no_offer_revives_what_was_canceled_at_stripe_meanwhile(stage: Stage, wish: str, moment: str) -> None:
+    action = ask(stage, wish)
+    if moment == "before the look":
+        stage.change(action.subscription, status="canceled")
+    else:
+        stage.client.before.append(once(lambda method, _: method == "post", lambda: stage.change(action.subscription, status="canceled")))
+    done = stage.run(action)
+    assert (done.state, done.code) == ("failed", "subscription_ended")
+    assert stage.stripe_says(action.subscription)["status"] == "canceled"
+
+
+def test_a_cancel_of_what_was_canceled_at_stripe_meanwhile_is_done(stage: Stage) -> None:
+    action = ask(stage, "cancel")
+    stage.change(action.subscription, status="canceled")
+    assert stage.run(action).state == "verified"
+    assert stage.writes() == []
+
+
+# F27: what was offered is gone.
+
+
+def test_a_price_that_is_archived_before_the_change_moves_nobody_and_the_team_is_told(stage: Stage) -> None:
+    action = ask(stage, "plan_change")
+    stage.change(action.intent["price"], active=False)
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "price_archived")
+    assert seen(stage, action) == []
+    assert schedules(stage, action) == []
+
+
+def test_a_price_that_is_archived_between_the_calls_leaves_the_customer_where_they_were_and_says_what_was_done(stage: Stage) -> None:
+    action = ask(stage, "plan_change")
+    stage.client.before.append(
+        once(
+            lambda method, url: method == "post" and "subscription_schedules/" in url,
+            lambda: stage.change(action.intent["price"], active=False),
+        )
+    )
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "price_archived")
+    assert len(schedules(stage, action)) <= 1
