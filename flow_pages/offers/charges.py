@@ -16,7 +16,7 @@ from flow_pages import spoken
 from flow_pages.document import DiscountOffer, PlanOffer, TrialOffer
 from flow_pages.offers.making import Made
 from flow_pages.offers.options import Option, looked_at
-from flow_pages.offers.terms import discount_of, price_of
+from flow_pages.offers.terms import discount_of, is_plain, price_of
 from flow_pages.visits import Visit
 from jobs import plans
 from jobs.plans import plan_changes, previews, standing
@@ -56,7 +56,7 @@ def next_ones(rt: Runtime, visit: Visit, made: Made, *, is_asked: bool) -> dict[
 
 def about(made: Made, option: Option, subscription: Subscription, now: datetime) -> Charge | None:
     """The next charge as the mirror has it: before tax, balance and whatever else Stripe would count in."""
-    plain = subscription.amount if not _is_discounted(subscription) else None
+    plain = subscription.amount if is_plain(subscription) else None
     match made.offer:
         case DiscountOffer() as offer:
             found = discount_of(offer, option, subscription, made.known)
@@ -71,7 +71,7 @@ def about(made: Made, option: Option, subscription: Subscription, now: datetime)
             is_as_often = price is not None and isinstance(item, Item) and previews.rhythm(price) == previews.rhythm(item.price)
             if offer.when == "now" and (offer.proration != "none" or not is_as_often):
                 return None
-            pays = price_of(option, made.known, subscription) if not _is_discounted(subscription) else None
+            pays = price_of(option, made.known, subscription) if is_plain(subscription) else None
             return _on(standing.bill(subscription), pays, now)
         case _:
             return None
@@ -88,10 +88,6 @@ def text(charge: Charge, locale: str, now: datetime) -> str:
 
 def _on(at: datetime, amount: Money | None, now: datetime) -> Charge | None:
     return Charge(amount=amount, at=at, is_exact=False) if at >= now else None
-
-
-def _is_discounted(subscription: Subscription) -> bool:
-    return bool(subscription.discounts) or any(item.discounts for item in subscription.items)
 
 
 def _told(rt: Runtime, visit: Visit, made: Made, subscription: Subscription, now: datetime) -> dict[str, Charge]:

@@ -138,6 +138,11 @@ def discount_of(offer: DiscountOffer, option: Option, subscription: Subscription
     )
 
 
+def is_plain(subscription: Subscription) -> bool:
+    """Whether its next bill is its price as far as the mirror can say: no discounts on it, and no schedule that changes it before."""
+    return not subscription.discounts and not any(item.discounts for item in subscription.items) and subscription.schedule is None
+
+
 def saving(discount: Discount, locale: str) -> str:
     """`25%` or `€5.00`, as a reader of `locale` writes it."""
     if discount.amount_off is not None:
@@ -168,7 +173,7 @@ def length(interval: str, count: int) -> str:
 def _discounted(discount: Discount, subscription: Subscription, locale: str) -> list[tuple[str, str]]:
     lines = [("You save", saving(discount, locale)), ("For", duration(discount))]
     price = subscription.amount
-    off = discount.off(price) if price is not None and not subscription.discounts else None
+    off = discount.off(price) if price is not None and is_plain(subscription) else None
     if price is not None and off is not None:
         lines.append(("Instead of", money.format(price, locale)))
         lines.append((PAYS_ABOUT, f"{money.format(price - off, locale)} {_paid_for(discount, subscription)}".strip()))
