@@ -185,7 +185,7 @@ def _asked(
 ) -> str:
     """The action of one subscription. Raises InFlight where the session's own has a change under way; another one waits for that."""
     row = visit.row
-    asked = {
+    asked: dict[str, Any] = {
         "workspace_id": row.workspace_id,
         "mode": row.mode,
         "connection_id": row.connection_id,
