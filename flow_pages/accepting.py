@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from connect_app.runtime import Runtime
-from flow_pages import offers, portals, sessions, wording
+from flow_pages import cancels, offers, portals, sessions, wording
 from flow_pages.document import LinkOffer
 from flow_pages.visits import Visit
 from jobs import letters
@@ -51,10 +51,19 @@ def accept(rt: Runtime, session: Session, visit: Visit, *, offer_id: str, way: s
     return ""
 
 
-def confirm(session: Session, visit: Visit, now: datetime) -> None:
-    """The cancellation is confirmed. Raises jobs.actions.InFlight while another change is under way."""
-    if sessions.cancel(session, visit, now) is not None:
-        _reachable(session, visit, now, visit.subscription.current_period_end if visit.subscription else None)
+def confirm(session: Session, visit: Visit, now: datetime, *, scope: str | None, told: str | None) -> str:
+    """The cancellation is confirmed, of this subscription or of all (`scope`), as the page has `told` it; gives where that leads.
+
+    Raises jobs.actions.InFlight while another change is under way.
+    """
+    wanted = cancels.intents(session, visit, now, scope=scope, told=told)
+    if wanted is None:
+        return "?changed"
+    if sessions.cancel(session, visit, now, wanted) is not None:
+        ends = [datetime.fromisoformat(str(intent["renews_at"])) for intent in wanted.values() if "renews_at" in intent]
+        ends += [visit.subscription.current_period_end] if visit.subscription else []
+        _reachable(session, visit, now, max(ends, default=None))
+    return ""
 
 
 def _reachable(session: Session, visit: Visit, now: datetime, until: datetime | None) -> None:

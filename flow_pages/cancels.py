@@ -1,4 +1,4 @@
-"""What a confirmed cancel does: the owner's options, the subscriptions of this customer that it can end, and what becomes of what is owed."""
+"""What a confirmed cancel does: the owner's options, which of the customer's subscriptions it can end, and what becomes of what is owed."""
 
 import hashlib
 import json

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from connect_app.models import Action, Receipt
 from connect_app.models.base import Json
 from flow_pages import spoken
-from jobs import actions
+from jobs import actions, receipts
 
 _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
 _ENDED = frozenset(("canceled", "incomplete_expired"))
@@ -29,7 +29,12 @@ class Done:
 
     @property
     def is_in_flight(self) -> bool:
-        return self.action.state in _IN_FLIGHT
+        return self.action.state in _IN_FLIGHT or self.is_following
+
+    @property
+    def is_following(self) -> bool:
+        """It waits for another change of its subscription, and goes on by itself."""
+        return self.action.state == "requested" and self.action.code == actions.UNDER_WAY
 
     @property
     def is_waiting(self) -> bool:
@@ -67,7 +72,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the receipt. `kind` is the macros' (ok, waiting, attention, failed); `facts` are labels and values, `undo` the button."""
+    """One line of the receipt, about this `subscription`.
+
+    `kind` is the macros' (ok, waiting, attention, failed); `facts` are labels and values, `undo` the button.
+    """
 
     kind: str
     title: str
@@ -75,6 +83,7 @@ class Line:
     facts: tuple[tuple[str, str], ...]
     can_undo: bool
     undo: str = _UNDO["cancel"]
+    subscription: str = ""
 
 
 def of_session(session: Session, session_id: str) -> list[Done]:
@@ -135,7 +144,17 @@ def _line(done: Done, offer: Json | None, business: str, locale: str, now: datet
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
         title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at)
-        return Line(kind="ok", title=title, text=text, facts=facts, can_undo=done.can_undo(now), undo=_UNDO.get(action.verb, ""))
+        return Line(
+            kind="ok",
+            title=title,
+            text=text,
+            facts=facts,
+            can_undo=done.can_undo(now),
+            undo=_UNDO.get(action.verb, ""),
+            subscription=action.subscription,
+        )
+    if done.is_following:
+        return _plain("waiting", _ASKED[action.verb], "An earlier change of this subscription is still on its way. Yours follows it.")
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
     if action.state == "failed":
@@ -169,7 +188,7 @@ def _verified(
     charge = ("Next charge", _next_charge(receipt, locale, resumes_at))
     match action.verb:
         case "cancel":
-            return _canceled(plan, receipt, charge, locale, now)
+            return _canceled(action, plan, receipt, charge, locale, now)
         case "discount":
             return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), charge)
         case "pause" | "extension":
@@ -228,16 +247,22 @@ def _changed(
 
 
 def _canceled(
-    plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    after = receipt.after
-    is_open = bool(_OVERDUE & {after.get("status"), receipt.before.get("status")})
-    still = " An invoice that is already open may still be collected." if is_open else ""
+    after, closing = receipt.after, receipts.closing(action)
+    is_open = not closing.is_voided and bool(_OVERDUE & {after.get("status"), receipt.before.get("status")})
+    still = " An invoice that is already open may still be collected." if is_open else f" {closing.voided}" if closing.is_voided else ""
     if after.get("ended_at") or after.get("status") in _ENDED:
         ended = after.get("ended_at")
         when = datetime.fromisoformat(ended) if ended else receipt.effective_at
         on = f" on {spoken.day(when, locale)}" if when else ""
-        return f"{plan} has ended", f"It has ended{on}.{still}" if is_open else f"It has ended{on}, nothing more will be charged.", ()
+        if closing.billed:
+            return f"{plan} has ended", f"It has ended{on}. {closing.billed}{still}", ()
+        return (
+            f"{plan} has ended",
+            f"It has ended{on}.{still}" if is_open else f"It has ended{on}, nothing more will be charged.{still}",
+            (),
+        )
     if receipt.effective_at is not None and receipt.effective_at <= now:
         # That it ended was not read back: it may have been taken back elsewhere since.
         return f"{plan} is canceled", f"It was set to end on {spoken.day(receipt.effective_at, locale)}, and not to renew.{still}", ()

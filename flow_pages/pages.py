@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app.models import Choice, PortalLink
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages import cancels, links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
 from flow_pages.document import LinkOffer
 from flow_pages.offer_pages import OfferPage
 from flow_pages.shapes import Shape
@@ -23,11 +23,14 @@ from webhooks import mirror
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a link's query asks for: a page they have been to (`at`); the offer was gone; they come back from Stripe's card page."""
+    """What a link's query asks for: a page they have been to (`at`); the offer was gone; they come back from Stripe's card page; what they
+    confirmed is no longer what would be done.
+    """
 
     at: str | None
     is_gone: bool
     is_from_card: bool
+    is_changed: bool = False
 
 
 def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_looked_at: bool) -> Response | str | OfferPage:
@@ -52,18 +55,19 @@ def current(rt: Runtime, session: Session, visit: Visit, asked: Asked, *, is_loo
     frame = _frame(rt, session, visit)
     frame["at"], frame["of"] = way.index(step) + 1, max(len(way) + (not isinstance(way[-1], steps.ConfirmStep)), 1)
     frame["previous"] = way[way.index(step) - 1].name if way.index(step) else None
-    frame["notice"] = shapes.notice(visit.subscription, shape, visit.reader)
+    frame["notice"] = shapes.notice(visit.subscription, shape, visit.reader, is_voiding=cancels.options(visit).open_invoices == "void")
     frame["is_past_due"] = shape is Shape.PAST_DUE and visit.is_connected
     frame["can_resume"] = can_resume(visit, shape)
     frame["gone"] = asked.is_gone
     frame["is_from_card"] = asked.is_from_card
+    frame["is_changed"] = asked.is_changed
     match step:
         case steps.SurveyStep(survey=survey):
             return theme.draw("survey.html", survey=survey, answer=visit.answers.get(steps.SURVEY, {}), **frame)
         case steps.OfferStep(offer=offer):
             return OfferPage(visit=visit, made=made[offer.id], frame=frame, is_looked_at=is_looked_at)
         case steps.ConfirmStep():
-            return _confirm(session, visit, shape, frame)
+            return _confirm(session, visit, shape, frame, now)
 
 
 def walked(session: Session, visit: Visit, now: datetime) -> tuple[steps.Step, ...]:
@@ -78,15 +82,29 @@ def can_leave(session: Session, visit: Visit, now: datetime, *, wait_for_all: bo
     return not in_flight or (not wait_for_all and _is_long(in_flight, now))
 
 
-def undoing(session: Session, visit: Visit, now: datetime) -> str | None:
-    """The verb that takes back what was done here or elsewhere, a cancellation or a pause, while that is possible; None where it is not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """How something is taken back: the verb, and of which subscription."""
+
+    verb: str
+    subscription: str
+
+
+def undoing(session: Session, visit: Visit, now: datetime, named: str) -> WayBack | None:
+    """How to take back what was done here or elsewhere, a cancellation or a pause, while that is possible; None where it is not.
+
+    `named` is the subscription that the form is about, where this session has changed several: one of this very customer's, or none.
+    """
     done = outcome.of_session(session, visit.row.id)
     if done:
-        return next((verb for one in done if (verb := one.undone_by(now)) is not None), None)
+        theirs = [one for one in done if one.action.customer == visit.row.customer and named in ("", one.action.subscription)]
+        found = ((one.undone_by(now), one.action.subscription) for one in theirs)
+        return next((WayBack(verb=verb, subscription=subscription) for verb, subscription in found if verb is not None), None)
     if visit.row.state != "open":
         return None
     shape = shapes.of(visit.subscription, now)
-    return "resume" if can_resume(visit, shape) else "undo_cancel" if shape is Shape.CANCELING else None
+    verb = "resume" if can_resume(visit, shape) else "undo_cancel" if shape is Shape.CANCELING else None
+    return None if verb is None else WayBack(verb=verb, subscription=visit.row.subscription)
 
 
 def can_resume(visit: Visit, shape: Shape) -> bool:
@@ -133,21 +151,28 @@ def _frame(rt: Runtime, session: Session, visit: Visit, *, event: str | None = N
     }
 
 
-def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, object]) -> str:
-    subscription, consequences, others = visit.subscription, [], []
-    words = visit.words
-    is_request = sessions.served(visit) is not None or subscription is None
-    if subscription is not None and visit.connection is not None:
-        every = mirror.subscriptions_of(session, visit.connection.id, visit.row.customer)
-        running = [one for one in every if not one.is_ended and one.id != subscription.id]
-        names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription, *running]))
-        consequences = [("Plan", spoken.plan(subscription, names))] if len(subscription.items) == 1 else []
+def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, object], now: datetime) -> str:
+    """What confirming does, to this subscription and, where there are more, to those the customer may end along with it."""
+    reach, words = cancels.reach(session, visit, now), visit.words
+    is_request = sessions.served(visit) is not None or reach is None
+    told: dict[str, object] = {"consequences": [], "told": "", "picker": None, "ends_at_once": False}
+    if reach is not None and visit.connection is not None:
+        subscription = reach.this.subscription
+        names = mirror.product_names(
+            session, visit.connection.id, spoken.names_wanted([subscription, *(one.subscription for one in reach.others)])
+        )
+        plan = spoken.plan(subscription, names)
+        named = [("Plan", plan)] if len(subscription.items) == 1 else []
         if "renewal_date" not in words or not words["renewal_date"].is_known:
             words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
-        consequences += [] if is_request else shapes.consequences(subscription, shape, names, visit.reader)
-        others = [spoken.plan(one, names) for one in running]
-    told = {**frame, "say": lambda text: wording.render(text, words)}
-    return theme.draw("confirm.html", confirm=visit.flow.confirm, consequences=consequences, others=others, is_request=is_request, **told)
+        told["consequences"] = named + ([] if is_request else shapes.consequences(reach.this, shape, names, visit.reader))
+        told["told"], told["ends_at_once"] = reach.told, reach.this.is_at_once and not is_request
+        if reach.others:
+            others = [spoken.plan(one.subscription, names) for one in reach.others]
+            endings = [] if is_request else [shapes.in_short(one, names, visit.reader) for one in reach.others]
+            told["picker"] = {"plan": plan, "others": others, "endings": endings, "is_all": reach.is_all}
+    say = {"say": lambda text: wording.render(text, words)}
+    return theme.draw("confirm.html", confirm=visit.flow.confirm, is_request=is_request, **told, **{**frame, **say})
 
 
 def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Subscription, shape: Shape) -> str:
@@ -169,7 +194,8 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     in_flight = [one for one in done if one.is_in_flight]
     is_waiting = bool(in_flight) and not _is_long(in_flight, now)
     offer = visit.choice.offer if visit.choice else None
-    verb = done[-1].action.verb
+    # Of several, the one the customer came for says where they go from here.
+    verb = next((one for one in done if one.action.subscription == visit.row.subscription), done[-1]).action.verb
     event = None if in_flight else "canceled" if verb == "cancel" else "saved"
     leave = _passed_through(rt, session, visit, done, now) or (visit.cancel_url if verb == "cancel" else None)
     frame = _frame(rt, session, visit, event=event, leave=leave)
@@ -182,19 +208,27 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
     pause = visit.subscription.pause if visit.subscription else None
     resumes_at = pause.resumes_at if pause else None
     lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.reader, now=now, resumes_at=resumes_at)
-    all_verified = all(one.is_verified for one in done)
-    said = visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved
-    if all_verified:
-        title, lede, seal = wording.render(said, visit.words), None, "ok"
-    elif any(one.action.state == "failed" for one in done):
-        title, lede, seal = "This could not be done", None, "failed"
-    else:
-        title, lede, seal = "We have received your request", _promise(visit, done, bool(in_flight)), "waiting"
+    title, lede, seal = _headed(visit, done, verb)
     page = theme.draw("done.html", title=title, lede=lede, seal=seal, lines=lines, is_polled=bool(in_flight), **frame)
     response = make_response(page)
     if in_flight:
         response.headers["Refresh"] = "10"
     return response
+
+
+def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str | None, str]:
+    """Title, the line below it and the seal: of several subscriptions never more than is true of each."""
+    verified = [one for one in done if one.is_verified]
+    failed = any(one.action.state == "failed" for one in done)
+    if len(verified) == len(done) and len({one.action.verb for one in done}) > 1:
+        return "This is how it stands now", None, "ok"
+    if len(verified) == len(done):
+        return wording.render(visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved, visit.words), None, "ok"
+    if verified:
+        return "Not all of this is done", "See below what became of each subscription.", "failed" if failed else "waiting"
+    if failed:
+        return "This could not be done", None, "failed"
+    return "We have received your request", _promise(visit, done, any(one.is_in_flight for one in done)), "waiting"
 
 
 def _passed_on(rt: Runtime, session: Session, visit: Visit, choice: Choice) -> str:

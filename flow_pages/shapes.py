@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from connect_app.stripe_gateway.objects import Status, Subscription
 from flow_pages import spoken
+from flow_pages.cancels import Ending
 
 
 class Shape(StrEnum):
@@ -36,18 +37,19 @@ def of(subscription: Subscription | None, now: datetime) -> Shape:
     return Shape.TRIALING if subscription.status is Status.TRIALING else Shape.ORDINARY
 
 
-def notice(subscription: Subscription | None, shape: Shape, locale: str) -> tuple[str, str, str] | None:
-    """(kind, title, text) of what this customer should know before they choose."""
+def notice(subscription: Subscription | None, shape: Shape, locale: str, *, is_voiding: bool = False) -> tuple[str, str, str] | None:
+    """(kind, title, text) of what this customer should know before they choose; `is_voiding`: a cancel voids what is open."""
     match shape:
         case Shape.PAUSED if subscription is not None:
             resumes = subscription.pause.resumes_at if subscription.pause else None
             until = f" Unless you cancel, it resumes on {spoken.day(resumes, locale)}." if resumes else ""
             return "waiting", "Your subscription is paused", f"Nothing is charged while it is paused.{until} You can still cancel it here."
         case Shape.PAST_DUE:
+            then = "you then no longer owe what is open" if is_voiding else "what is open already stays due"
             return (
                 "attention",
                 "Your last payment did not go through",
-                "If you meant to stay: with a new card it can be tried again. You can also cancel here; what is open already stays due.",
+                f"If you meant to stay: with a new card it can be tried again. You can also cancel here; {then}.",
             )
         case Shape.TRIALING if subscription is not None and subscription.trial_end is not None:
             return (
@@ -68,15 +70,58 @@ def next_charge(subscription: Subscription, locale: str) -> str:
     return spoken.OPEN_INVOICE if subscription.status in (Status.PAST_DUE, Status.UNPAID) else "None"
 
 
-def consequences(subscription: Subscription, shape: Shape, names: Mapping[str, str], locale: str) -> list[tuple[str, str]]:
-    """What a cancellation at the end of the period changes, and when, as labels and values."""
-    if shape is Shape.TRIALING and subscription.trial_end is not None:
-        ends = ("Trial ends on", spoken.day(subscription.trial_end, locale))
-    else:
-        ends = ("Ends on", spoken.day(subscription.current_period_end, locale))
-    lines = [ends, ("Charges after that", "None, but what is open stays due" if shape is Shape.PAST_DUE else "None")]
+def consequences(ending: Ending, shape: Shape, names: Mapping[str, str], locale: str) -> list[tuple[str, str]]:
+    """What the confirmed cancel of this subscription changes, when, and what of the money, as labels and values."""
+    subscription = ending.subscription
+    lines = [_ends(ending, shape, locale), *(_settled(ending, shape) if ending.is_at_once else _after(ending, shape))]
+    if ending.is_owing:
+        lines.append(("Open invoices", "Voided: you no longer owe them" if ending.is_voiding else "Stay due"))
     if shape is not Shape.TRIALING and (amount := spoken.price(subscription, locale)):
         lines.insert(0, ("Today’s price", amount))
     if len(subscription.items) > 1:
         lines.insert(0, ("Cancels all of", ", ".join(spoken.item(item, names) for item in subscription.items)))
     return lines
+
+
+def in_short(ending: Ending, names: Mapping[str, str], locale: str) -> str:
+    """What becomes of another subscription that ends with this one: `Team plan ends on January 6, 2027`."""
+    subscription = ending.subscription
+    when = "at once" if ending.is_at_once else f"on {spoken.day(subscription.current_period_end, locale)}"
+    owed = ("; its open invoices are voided" if ending.is_voiding else "; its open invoices stay due") if ending.is_owing else ""
+    return f"{spoken.plan(subscription, names)} ends {when}{owed}"
+
+
+def _ends(ending: Ending, shape: Shape, locale: str) -> tuple[str, str]:
+    subscription = ending.subscription
+    if ending.is_at_once:
+        return "Ends", "At once, when you confirm"
+    if shape is Shape.TRIALING and subscription.trial_end is not None:
+        return "Trial ends on", spoken.day(subscription.trial_end, locale)
+    return "Ends on", spoken.day(subscription.current_period_end, locale)
+
+
+def _after(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
+    """Of one that runs until the end of its period."""
+    if _is_metered(ending.subscription) and shape is not Shape.TRIALING:
+        return [("Charges after that", "Only a last bill, for your usage until then")]
+    stays = ending.is_owing and not ending.is_voiding
+    return [("Charges after that", "None, but what is open stays due" if stays else "None")]
+
+
+def _settled(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
+    """Of one that ends at once: the time that is paid for and not used, and what has not been billed yet."""
+    bills, credits = ending.intent["invoice_now"], ending.intent["prorate"]
+    lines = []
+    if shape not in (Shape.TRIALING, Shape.PAUSED) and ending.subscription.status is Status.ACTIVE:
+        if not credits:
+            unused = "Not paid back"
+        else:
+            unused = "Credited on a last invoice, made at once" if bills else "Credited to your next invoice, if there is one"
+        lines.append(("Paid time that is left", unused))
+    label = "Usage and charges not billed yet" if _is_metered(ending.subscription) else "Charges not billed yet"
+    lines.append((label, "Billed at once, on a last invoice" if bills else "Not billed"))
+    return [*lines, ("Charges after that", "None")]
+
+
+def _is_metered(subscription: Subscription) -> bool:
+    return any(item.price.usage_type == "metered" for item in subscription.items)

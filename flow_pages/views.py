@@ -32,7 +32,9 @@ def show(token: str) -> Response | str:
     """Where this customer is in the flow; or the outcome, once there is a choice."""
     rt = runtime.current()
     is_looked_at = request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
-    asked = pages.Asked(at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args)
+    asked = pages.Asked(
+        at=request.args.get("at"), is_gone="gone" in request.args, is_from_card="card" in request.args, is_changed="changed" in request.args
+    )
     with first_look.taken(rt, token) as (session, visit):
         theme.enter(visit.workspace_name, visit.preferences, _back(visit))
         page = pages.current(rt, session, visit, asked, is_looked_at=is_looked_at)
@@ -108,7 +110,8 @@ def confirm(token: str) -> AnyResponse:
     """The cancellation is confirmed, on its page: the customer's one choice."""
     with _acting(token) as (session, visit):
         if isinstance(pages.walked(session, visit, runtime.current().now())[-1], steps.ConfirmStep):
-            accepting.confirm(session, visit, runtime.current().now())
+            said = {"scope": request.form.get("scope"), "told": request.form.get("told")}
+            return _to(visit, accepting.confirm(session, visit, runtime.current().now(), **said))
     return _to(visit)
 
 
@@ -127,8 +130,8 @@ def undo(token: str) -> AnyResponse:
     """The scheduled cancellation is taken back, or the pause ended, while that is possible."""
     now = runtime.current().now()
     with _acting(token) as (session, visit):
-        if (verb := pages.undoing(session, visit, now)) is not None:
-            sessions.undo(session, visit, now, verb)
+        if (way_back := pages.undoing(session, visit, now, request.form.get("subscription", ""))) is not None:
+            sessions.undo(session, visit, now, way_back.verb, way_back.subscription)
     return _to(visit, "?at=undo")
 
 

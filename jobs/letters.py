@@ -48,7 +48,7 @@ def verified(
     what = f"Your subscription to {name}" if name else "Your subscription"
     match action.verb:
         case "cancel":
-            return _canceled(what, after, read_at, business)
+            return _canceled(action, what, after, read_at, business)
         case "discount":
             lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *_agreed(terms), *_cleared(before)]
             return _write("Your discount is in place", [*lines, _next_charge(after)], business)
@@ -184,8 +184,8 @@ def business(session: Session, action: Action) -> str:
     return session.execute(select(Workspace.name).where(Workspace.id == action.workspace_id)).scalar_one()
 
 
-def _canceled(what: str, after: Subscription, read_at: datetime, business: str) -> Letter:
-    at = receipts.effective_at("cancel", after, read_at)
+def _canceled(action: Action, what: str, after: Subscription, read_at: datetime, business: str) -> Letter:
+    at, closing = receipts.effective_at("cancel", after, read_at), receipts.closing(action)
     if after.is_ended:
         lines, subject = [f"{what} is canceled and ended on {_day(at)}."], f"{what} is canceled"
     else:
@@ -193,10 +193,11 @@ def _canceled(what: str, after: Subscription, read_at: datetime, business: str) 
         subject = f"{what} ends on {_day(at)}"
     if after.next_charge is not None:
         lines.append(_next_charge(after))
-    elif after.status == "past_due":
+    elif after.status == "past_due" and not closing.is_voided:
         lines.append("No renewal will be charged. An invoice that is already open may still be collected.")
     else:
         lines.append("No renewal will be charged.")
+    lines += [said for said in (closing.billed, closing.voided if closing.is_voided else "") if said]
     return _write(subject, lines, business)
 
 

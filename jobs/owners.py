@@ -1,4 +1,4 @@
-"""Letters to the owners of a workspace: to each of them, in test mode to the first only."""
+"""Letters to the owners of a workspace, or others of its team: to each of them, in test mode to the first only."""
 
 from collections.abc import Sequence
 
@@ -19,13 +19,26 @@ def first(session: Session, workspace_id: str) -> str | None:
 
 
 def write(
-    rt: Runtime, session: Session, workspace_id: str, mode: str, *, topic: str, subject: str, lines: Sequence[str], page: str, sign: str
+    rt: Runtime,
+    session: Session,
+    workspace_id: str,
+    mode: str,
+    *,
+    topic: str,
+    subject: str,
+    lines: Sequence[str],
+    page: str,
+    sign: str,
+    roles: Sequence[str] = ("owner",),
 ) -> None:
-    """Ask for the letter, once for each owner and topic. `page` is a path below the workspace's dashboard, such as `/settings/stripe`."""
+    """Ask for the letter, once for each of those with these roles and topic.
+
+    `page` is a path below the workspace's dashboard, such as `/settings/stripe`.
+    """
     owners = session.execute(
         select(User.id, User.email)
         .join(Membership, Membership.user_id == User.id)
-        .where(Membership.workspace_id == workspace_id, Membership.role == "owner")
+        .where(Membership.workspace_id == workspace_id, Membership.role.in_(roles))
         .order_by(Membership.created_at, User.id)
     ).all()
     place = session.execute(select(Workspace.slug).where(Workspace.id == workspace_id)).scalar_one()

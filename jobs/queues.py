@@ -81,6 +81,8 @@ KINDS = {
     "give_back": Kind(queue=UPKEEP, handler="jobs.connection_checks:give_back", attempts=20),
     # row_id is a session's id: what became of it is looked at again, by time and by Stripe's news; it waits in between as the same row.
     "validate": Kind(queue=UPKEEP, handler="jobs.validation:validate", attempts=1000000),
+    # row_id is `workspace_id/mode`: what waits there for a person is told to the team, and the row waits for the next time.
+    "remind": Kind(queue=UPKEEP, handler="jobs.reminders:remind", attempts=1000000),
     # row_id is a workspace's id: what has changed of its cases is counted into the sums of Home and Analytics.
     "count_cases": Kind(queue=UPKEEP, handler="jobs.counting:count", attempts=20),
     # row_id is jobs.schedule.ONCE.

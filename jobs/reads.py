@@ -9,7 +9,7 @@ from sqlalchemy import text
 from connect_app import connections
 from connect_app.models import Connection
 from connect_app.runtime import Runtime
-from jobs import budget, queues, stripe_events, work
+from jobs import budget, queues, stripe_events, turns, work
 
 # The longest turn, in reads and in seconds: so long does one account keep each other one waiting.
 TURN = 20
@@ -27,7 +27,7 @@ def take_turn(rt: Runtime, claim: work.Claim) -> work.End:
     if connection is None or connection.state != "connected":
         return _forget(rt, claim)  # a reconnect reads everything in again
     until = time.monotonic() + _SECONDS
-    for work_id, _ in work.due_now(rt, queues.owed_to(connection.id), limit=TURN):
+    for work_id, _ in turns.due_now(rt, queues.owed_to(connection.id), limit=TURN):
         later = _pace(rt, connection, until)
         if later is not None:
             return work.Again(problem="waiting for the account", after=later)
@@ -62,7 +62,7 @@ def _is_somebody_waiting(rt: Runtime) -> bool:
 
 def _left(rt: Runtime, connection: Connection) -> work.End:
     values = {"queue": queues.owed_to(connection.id), "now": rt.now()}
-    if work.due_now(rt, queues.owed_to(connection.id), limit=1):
+    if turns.due_now(rt, queues.owed_to(connection.id), limit=1):
         return work.Again(problem="more is owed", after=timedelta(0))
     with rt.transaction() as session:
         mine = "from work where queue = :queue and gave_up_at is null"

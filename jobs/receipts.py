@@ -1,7 +1,9 @@
 """Receipts: what a subscription was before and after a change, in the few words that people are shown."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
+from connect_app.models import Action
 from connect_app.models.base import Json
 from connect_app.stripe_gateway.objects import Subscription
 
@@ -44,3 +46,27 @@ def plan_name(subscription: Subscription) -> str | None:
 
 def _text(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """What a cancel did to the money, by the calls that were made for it: open invoices voided, and what was `billed`, in words."""
+
+    is_voided: bool
+    billed: str
+    voided: str = "What was open has been voided: you no longer owe it."
+
+
+def closing(action: Action) -> Closing:
+    """Read from the calls that were sent: of one that had ended already, none was."""
+    requests = (action.call or {}).get("requests") or ()
+    is_voided = any(request["method"] == "invoices.void" for request in requests)
+    ending = next((request for request in requests if request["method"].endswith(".cancel")), None)
+    params = ending["params"] if ending else {}
+    said = []
+    if params.get("invoice_now"):
+        said.append("What had not been billed yet comes on a last invoice.")
+    if params.get("prorate"):
+        where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
+        said.append(f"The time you had paid for and not used is credited {where}.")
+    return Closing(is_voided=is_voided, billed=" ".join(said))

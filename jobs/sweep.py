@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from connect_app.runtime import Runtime
-from jobs import queues, schedule, work
+from jobs import queues, schedule, turns, work
 
 log = structlog.get_logger()
 
@@ -67,6 +67,6 @@ def _due(rt: Runtime) -> dict[str, list[str]]:
             return {}
         now = rt.now()
         return {
-            name: [work_id for work_id, _ in work.due(session, now, name, limit=_BATCH, waiting=1, is_shared=True)]
+            name: [work_id for work_id, _ in turns.due(session, now, name, limit=_BATCH, waiting=1, is_shared=True)]
             for name in queues.QUEUES
         }

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from connect_app import db, ids, runtime
 from connect_app.runtime import Runtime
-from jobs import hands, queues, schedule
+from jobs import hands, queues, schedule, turns
 
 log = structlog.get_logger()
 
@@ -96,26 +96,10 @@ def run(work_id: str) -> None:
         heed(runtime.current(), work_id)
 
 
-# What must be done within this time goes first, the nearest deadline before the others; what is too late for it waits its turn again.
-HURRY = timedelta(hours=1)
-_HURRIED = text(
-    """select other.id from work as mine join work as other on other.queue = mine.queue
-  where mine.id = :id and other.gave_up_at is null and other.deadline > :now and other.deadline <= :hurry and other.due_at <= :now
-  and (other.lease_until is null or other.lease_until < clock_timestamp())
-  order by other.deadline limit :limit"""
-)
-_HURRIED_AT_ONCE = 4
-
-
 def heed(rt: Runtime, work_id: str) -> End | None:
     """Hear a bell: what cannot wait for its own goes before, then the row that was rung for."""
-    with rt.transaction() as session:
-        now = rt.now()
-        values = {"id": work_id, "now": now, "hurry": now + HURRY, "limit": _HURRIED_AT_ONCE}
-        hurried = session.execute(_HURRIED, values).scalars().all()
-    for other in hurried:
-        if other != work_id:
-            perform(rt, other)
+    for other in turns.hurried(rt, work_id):
+        perform(rt, other)
     return perform(rt, work_id)
 
 
@@ -266,39 +250,10 @@ def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
     done = 0
     while done < limit:
         ended = 0
-        for work_id, _ in due_now(rt, queue, limit=50, is_shared=True):
+        for work_id, _ in turns.due_now(rt, queue, limit=50, is_shared=True):
             with suppress(Exception):
                 ended += perform(rt, work_id) is not None
         done += ended
         if not ended:
             return done
     return done
-
-
-def due_now(rt: Runtime, queue: str | None = None, *, limit: int, waiting: float = 0, is_shared: bool = False) -> list[tuple[str, str]]:
-    """What `due` gives, in a transaction of its own."""
-    with rt.transaction() as session:
-        return due(session, rt.now(), queue, limit=limit, waiting=waiting, is_shared=is_shared)
-
-
-_FREE = """from work where gave_up_at is null and due_at <= :by
-  and (lease_until is null or lease_until < clock_timestamp())
-  and (cast(:queue as text) is null or queue = :queue)"""
-_NEAR = "case when deadline > :now and deadline <= :hurry then deadline end"
-_DUE = text(f"select id, queue {_FREE} order by {_NEAR} nulls last, due_at limit :limit")
-_TURN = "row_number() over (partition by queue, coalesce(workspace_id, id) order by due_at)"
-_SHARED = text(f"select id, queue {_FREE} order by {_NEAR} nulls last, {_TURN}, due_at limit :limit")
-
-
-def due(
-    session: Session, now: datetime, queue: str | None = None, *, limit: int, waiting: float = 0, is_shared: bool = False
-) -> list[tuple[str, str]]:
-    """(work id, queue) of what has been due for `waiting` seconds and is in nobody's hands: near deadlines first, then the longest due.
-
-    `is_shared`: where not all of it fits, the workspaces take turns, and one that has thousands leaves room for the others.
-    """
-    values = {"by": now - timedelta(seconds=waiting), "now": now, "hurry": now + HURRY, "queue": queue, "limit": limit}
-    rows = session.execute(_DUE, values).all()
-    if is_shared and len(rows) == limit:
-        rows = session.execute(_SHARED, values).all()
-    return [(row.id, row.queue) for row in rows]

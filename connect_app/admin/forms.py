@@ -42,6 +42,41 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
         [Optional(), NumberRange(1, 365, "From 1 to 365 days.")],
         description="So long somebody has to stay and pay to count as saved. Those already on watch keep the interval they began with.",
     )
+    manage_offers = BooleanField(
+        "Manage offers",
+        description=(
+            "Holdfast makes the change on Stripe when a customer accepts an offer. Switched off, your own system does it: webhook and "
+            "pass-through URL carry what was accepted, and it shows as done once Stripe tells of it."
+        ),
+    )
+    manage_cancels = BooleanField(
+        "Manage cancels",
+        description=(
+            "Holdfast cancels on Stripe when a customer confirms. Switched off, your own system does it, told in the same way with the "
+            "options below."
+        ),
+    )
+    cancel_when = RadioField(
+        "When does it end?", choices=[SelectChoice("period_end", "At the end of the period"), SelectChoice("now", "Now")]
+    )
+    cancel_scope = RadioField(
+        "Which subscriptions?",
+        choices=[SelectChoice("this", "This subscription"), SelectChoice("all", "All active subscriptions of the customer")],
+    )
+    cancel_open_invoices = RadioField(
+        "Past due and open invoices", choices=[SelectChoice("keep", "Keep collecting"), SelectChoice("void", "Void")]
+    )
+    cancel_invoice_now = BooleanField(
+        "Invoice immediately for all outstanding charges",
+        description="Usage and charges not billed yet go on a last invoice, made at once. Otherwise they are not billed.",
+    )
+    cancel_prorate = BooleanField(
+        "Prorate",
+        description=(
+            "What was paid for and not used is credited: on that last invoice, or without one to the customer’s next. "
+            "Otherwise it is not paid back."
+        ),
+    )
     stripe_sign_in = BooleanField(
         "Sign in with Stripe",
         description=(

@@ -68,6 +68,8 @@ class Delivery(Tenant, Base):
         UniqueConstraint("workspace_id", "topic"),
         UniqueConstraint("workspace_id", "id"),
         ForeignKeyConstraint(["workspace_id", "endpoint_id"], ["endpoints.workspace_id", "endpoints.id"], ondelete="CASCADE"),
+        # What jobs.retention drops.
+        Index("ix_deliveries_delivered", "workspace_id", "delivered_at", postgresql_where="state = 'delivered' AND kind <> 'email'"),
         Index("ix_deliveries_endpoint_id_id", "endpoint_id", "id", postgresql_where="endpoint_id IS NOT NULL"),
         Index("ix_deliveries_endpoint_id_due_at", "endpoint_id", "due_at", postgresql_where="state = 'queued' AND endpoint_id IS NOT NULL"),
     )

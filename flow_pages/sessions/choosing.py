@@ -76,9 +76,9 @@ def cancel(session: Session, visit: Visit, now: datetime, intents: Mapping[str, 
     return _choose(session, visit, "cancel", None, verb="cancel", intents=wanted, whose=_cancels_by(visit), now=now)
 
 
-def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel") -> str:
+def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel", subscription: str | None = None) -> str:
     """Ask for the scheduled cancellation to be taken back, or with `resume` for a pause to end; gives the action's id, also where one is
-    under way already.
+    under way already. `subscription`: of several that this session has canceled, the one that it is about.
     """
     row = visit.row
     # A person has pressed it, where their page did not say so itself.
@@ -91,7 +91,7 @@ def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel
             mode=row.mode,
             connection_id=row.connection_id,
             customer=row.customer,
-            subscription=row.subscription,
+            subscription=subscription or row.subscription,
             verb=verb,
             intent={},
             now=now,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app import audit, connections, facts, ids
 from connect_app.models import Action, Connection, Subscription
 from connect_app.models.base import Json
-from jobs import queues
+from jobs import queues, reminders
 from jobs.actions import orders
 from jobs.outbound import pass_through, telling
 
@@ -108,6 +108,7 @@ def ask(
         _begin(session, action, now)
     else:
         telling.action(session, action, now)
+        reminders.ask(session, action, now)
     pass_through.asked(session, action, now)
     return action
 

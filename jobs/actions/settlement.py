@@ -14,7 +14,7 @@ from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import Missing, StripeFailure
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription, read_subscription
-from jobs import letters, pauses, plans, receipts, validation
+from jobs import letters, pauses, plans, receipts, reminders, validation
 from jobs.actions import ledger, look
 from jobs.outbound import telling
 from webhooks import projections
@@ -106,6 +106,7 @@ def manual(session: Session, action: Action, code: str, message: str, now: datet
     action = ledger.move(session, action, "manual", now, code=code, message=message, due_on=due_on)
     ledger.record(session, action, "action.manual", now)
     telling.action(session, action, now)
+    reminders.ask(session, action, now)
     if code in _COUPON_IS_OVER and action.connection_id is not None:
         projections.refetch(session, action.workspace_id, action.connection_id, "coupon", str(action.intent["coupon"]), due_at=now)
     letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)

@@ -13,10 +13,10 @@ def plan(wish: Wish, situation: Situation) -> Verdict:
     subscription = situation.subscription
     if shows(wish, subscription):
         return AlreadyDone()
-    if is_now(wish, subscription):
-        return _now(wish, situation)
     if refusal := standing.renewed(wish, subscription):
         return refusal
+    if is_now(wish, subscription):
+        return _now(wish, situation)
     voided = _voided(wish, situation)
     feedback, comment = _said(wish)
     ending = calls.cancel_at_period_end(subscription, feedback=feedback, comment=comment, action_id=wish.action_id)

@@ -41,7 +41,7 @@ def state(house: House, row: dict[str, str]) -> bool:
         ("past_due", "Your last payment did not go through"),
         ("paused", "Your subscription is paused"),
         ("multi_item", "Cancels all of"),
-        ("two_subscriptions", "This is about one subscription only."),
+        ("two_subscriptions", "Which of your subscriptions?"),
     ],
 )
 def test_a_subscription_that_can_be_canceled_is_and_can_be_taken_back(page: Page, untouched_house: House, shape: str, told: str) -> None:

@@ -438,7 +438,7 @@ def walk(browser: Browser) -> Browser:
         ("past_due", "did not go through", "is canceled"),
         ("paused", "Your subscription is paused", "is canceled"),
         ("multi_item", "Cancels all of", "is canceled"),
-        ("two_subscriptions", "This is about one subscription only", "is canceled"),
+        ("two_subscriptions", "Which of your subscriptions?", "is canceled"),
     ],
 )
 def test_each_shape_can_be_canceled_and_undone(

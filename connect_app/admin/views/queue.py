@@ -1,6 +1,6 @@
 """Manual queue: what a person has to do, tried again, marked as done or closed."""
 
-from flask import flash, redirect
+from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import runtime
@@ -10,12 +10,14 @@ from jobs import actions
 
 @desk.blueprint.get("/queue")
 def queue() -> str:
-    """What waits in this mode, most urgent first."""
+    """What waits in this mode, most urgent first; with `?show=overdue` or `?show=yours` that alone."""
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
-        tasks = waiting.tasks(session, at.workspace_id, at.mode, rt.now())
+        pile = waiting.pile(session, at.workspace_id, at.mode, rt.now())
     elsewhere = {mode: count for mode, count in at.waiting.items() if mode != at.mode}
-    return desk.page("queue.html", "queue", tasks=tasks, elsewhere=elsewhere)
+    show = request.args.get("show", "")
+    tasks = {"overdue": pile.overdue, "yours": pile.yours}.get(show, pile.to_do)
+    return desk.page("queue.html", "queue", pile=pile, tasks=tasks, show=show, elsewhere=elsewhere)
 
 
 @desk.blueprint.post("/queue/<action_id>/retry")

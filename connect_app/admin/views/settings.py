@@ -1,15 +1,31 @@
 """Settings: setup, the offer, the business's site, and the audit log."""
 
-from flask import flash, redirect
+from typing import Any
+
+from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
 from connect_app.admin import cases, deeds, desk, flows, forms, mappings, offers, revenue
 
+# What the form says as it is kept; the rest of the setup has rules of its own.
+_SETUP: tuple[preferences.Name, ...] = (
+    "plain_cancel_only",
+    "enrichment",
+    "attribution",
+    "manage_offers",
+    "manage_cancels",
+    "cancel_when",
+    "cancel_scope",
+    "cancel_invoice_now",
+    "cancel_prorate",
+    "cancel_open_invoices",
+)
+
 
 @desk.blueprint.get("/settings")
 def setup() -> str:
-    """Plain cancel only, and who may sign in through Stripe."""
+    """What Holdfast does and what the business's own system does, how cancels are made, and who may sign in through Stripe."""
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
         settings = preferences.read(session, at.workspace_id)
@@ -28,31 +44,32 @@ def _setup_page(form: forms.SetupForm) -> str:
 def save_setup() -> Response | tuple[str, int]:
     """Keep the setup."""
     rt, at = runtime.current(), desk.here()
-    form = forms.SetupForm()
+    with rt.transaction(at.workspace_id) as session:
+        present = preferences.read(session, at.workspace_id)
+    form = forms.SetupForm(data=present.model_dump())
     if not form.validate():
         return _setup_page(form), 422
     with rt.transaction(at.workspace_id) as session:
         now, before = rt.now(), preferences.read(session, at.workspace_id)
         # Who may enter is the owners' to decide.
         is_sign_in = form.stripe_sign_in.data if at.member.at_least("owner") else before.stripe_sign_in
-        preferences.save(session, at.workspace_id, "plain_cancel_only", form.plain_cancel_only.data, now)
-        preferences.save(session, at.workspace_id, "enrichment", form.enrichment.data, now)
-        preferences.save(session, at.workspace_id, "stripe_sign_in", is_sign_in, now)
-        preferences.save(session, at.workspace_id, "attribution", form.attribution.data, now)
         interval = form.save_interval_days.data or before.save_interval_days
-        preferences.save(session, at.workspace_id, "save_interval_days", interval, now)
+        kept: dict[preferences.Name, Any] = {name: form[name].data for name in _SETUP}
+        kept |= {"stripe_sign_in": is_sign_in, "save_interval_days": interval}
+        for name, value in kept.items():
+            preferences.save(session, at.workspace_id, name, value, now)
         if form.attribution.data and not before.attribution:
             cases.look_again(session, at.workspace_id, now)
-        details = {
-            "plain_cancel_only": form.plain_cancel_only.data,
-            "enrichment": form.enrichment.data,
-            "stripe_sign_in": is_sign_in,
-            "attribution": form.attribution.data,
-            "save_interval_days": interval,
-        }
-        audit.record(session, at.workspace_id, actor=at.member.actor, verb="settings.setup", at=now, details=details)
+        audit.record(
+            session,
+            at.workspace_id,
+            actor=at.member.actor,
+            verb="settings.setup",
+            at=now,
+            details={str(name): value for name, value in kept.items()},
+        )
     flash("Saved.", "ok")
-    return redirect(at.path("/settings"), 303)
+    return redirect(at.path("/" if "close" in request.form else "/settings"), 303)
 
 
 @desk.blueprint.get("/settings/offer")

@@ -60,6 +60,10 @@ def _hurry() -> None:
     op.create_index(
         'ix_work_queue_deadline', 'work', ['queue', 'deadline'], postgresql_where=sa.text("gave_up_at IS NULL AND deadline IS NOT NULL")
     )
+    op.create_index(
+        'ix_deliveries_delivered', 'deliveries', ['workspace_id', 'delivered_at'],
+        postgresql_where=sa.text("state = 'delivered' AND kind <> 'email'"),
+    )
     op.add_column('actions', sa.Column('reminded', sa.Integer(), server_default='0', nullable=False))
 
 
@@ -127,6 +131,7 @@ def downgrade() -> None:
     op.drop_column('portal_links', 'code')
     op.drop_table('pauses')
     op.drop_column('actions', 'reminded')
+    op.drop_index('ix_deliveries_delivered', table_name='deliveries')
     op.drop_index('ix_work_queue_deadline', table_name='work')
     op.drop_column('work', 'deadline')
     op.drop_index('ix_actions_connection_id_subscription', table_name='actions')
