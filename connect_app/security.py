@@ -27,7 +27,12 @@ def allow_images(origins: tuple[str, ...]) -> None:
     g.image_origins = origins
 
 
-def policy(frame_ancestors: tuple[str, ...], image_origins: tuple[str, ...] = ("https:",)) -> str:
+def show_own_frames() -> None:
+    """Let this response hold frames of ours; what stands in one must allow it for itself."""
+    g.has_frames = True
+
+
+def policy(frame_ancestors: tuple[str, ...], image_origins: tuple[str, ...] = ("https:",), *, has_frames: bool = False) -> str:
     """The Content-Security-Policy of a page: our own files only, nothing inline, and framed by nobody but `frame_ancestors`.
 
     Images may also come from `image_origins`, which are all of HTTPS where a page does not say.
@@ -42,6 +47,7 @@ def policy(frame_ancestors: tuple[str, ...], image_origins: tuple[str, ...] = ("
             "connect-src 'self'",
             "form-action 'self'",
             "base-uri 'none'",
+            *(("frame-src 'self'",) if has_frames else ()),
             "frame-ancestors " + (" ".join(frame_ancestors) or "'none'"),
         )
     )
@@ -61,7 +67,10 @@ def _finish(response: Response) -> Response:
     # Admin forms check the Referer over HTTPS, so it may travel to ourselves; token pages set no-referrer.
     headers.setdefault("Referrer-Policy", "same-origin")
     if response.mimetype == "text/html":
-        headers.setdefault("Content-Security-Policy", policy(g.get("frame_ancestors", ()), g.get("image_origins", ("https:",))))
+        headers.setdefault(
+            "Content-Security-Policy",
+            policy(g.get("frame_ancestors", ()), g.get("image_origins", ("https:",)), has_frames=g.get("has_frames", False)),
+        )
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
     endpoint = request.endpoint or "none"

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from connect_app import audit, ids, money
+from connect_app.admin import offers
 from connect_app.errors import NotFound
 from connect_app.models import Audience, Customer, Subscription
 from connect_app.money import Money
@@ -106,12 +107,20 @@ def save(session: Session, workspace_id: str, audience_id: str | None, name: str
 
 
 def remove(session: Session, workspace_id: str, audience_id: str, now: datetime, by: str) -> str:
-    """Delete an audience; gives its name. Raises NotFound."""
+    """Delete an audience; gives its name. Raises NotFound, and NotKept while an offer is for it."""
     row = _row(session, workspace_id, audience_id)
+    if named := offers.naming(session, workspace_id, audience_id):
+        raise NotKept(f"“{row.name}” is the audience of {', '.join(f'“{one}”' for one in named)}. Choose another one there first.")
     session.execute(delete(Audience).where(Audience.workspace_id == workspace_id, Audience.id == audience_id))
     details = {"name": row.name, "rule": row.rule}
     audit.record(session, workspace_id, actor=by, verb="audience.deleted", at=now, target=audience_id, details=details)
     return row.name
+
+
+def used(session: Session, workspace_id: str, listed: Sequence[Listed]) -> dict[str, list[str]]:
+    """The names of the offers that are for each of these audiences, by id."""
+    every = offers.listing(session, workspace_id)
+    return {audience.id: [one.name for one in every if one.offer.audience == audience.id] for audience in listed}
 
 
 def counts(session: Session, workspace_id: str, connection_id: str | None, listed: Sequence[Listed], now: datetime) -> dict[str, Count]:

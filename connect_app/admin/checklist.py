@@ -18,13 +18,13 @@ class Ticks:
 
     last_hand_off: datetime | None
     portal_is_closed: bool | None
-    has_coupon: bool
+    has_offer: bool
     has_origins: bool
     has_return_urls: bool
 
     @property
     def done(self) -> int:
-        return sum((self.last_hand_off is not None, self.portal_is_closed is True, self.has_coupon, self.has_origins, self.has_return_urls))
+        return sum((self.last_hand_off is not None, self.portal_is_closed is True, self.has_offer, self.has_origins, self.has_return_urls))
 
     @property
     def is_all(self) -> bool:
@@ -34,12 +34,13 @@ class Ticks:
 def ticks(session: Session, workspace_id: str, mode: str, connection: Connection | None) -> Ticks:
     """The state of each item in one mode."""
     settings = preferences.read(session, workspace_id)
-    coupon = flows.first_discount(session, workspace_id).coupons.of(mode)
+    made = {one.id for one in flows.default_document(session, workspace_id).offers}
+    kept = [one.offer for one in offers.listing(session, workspace_id) if one.id in made]
     is_open = connection.portal_cancel_open if connection and connection.state == "connected" else None
     return Ticks(
         last_hand_off=last_hand_off(session, workspace_id, mode),
         portal_is_closed=None if is_open is None else not is_open,
-        has_coupon=coupon is not None and offers.is_offered(session, connection.id if connection else None, coupon),
+        has_offer=any(offers.is_ready(session, connection.id if connection else None, one, mode) for one in kept),
         has_origins=bool(settings.allowed_origins),
         has_return_urls=bool(settings.return_url and settings.cancel_url),
     )

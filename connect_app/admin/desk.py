@@ -90,6 +90,11 @@ def searched(most: int, name: str = "q") -> str:
     return _UNSTORABLE.sub("", request.args.get(name, "")).strip()[:most]
 
 
+def typed(most: int, name: str) -> str:
+    """What a field of a form that only looks was filled in with, at most so many characters."""
+    return request.form.get(name, "").strip()[:most]
+
+
 def page(template: str, nav: str, **content: object) -> str:
     """A page of the dashboard, with the frame around it."""
     desk = here()

@@ -1,7 +1,6 @@
 """The dashboard's forms: what may be typed, and what is wrong with it otherwise."""
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request
@@ -11,8 +10,7 @@ from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from connect_app.admin import mappings
-from connect_app.admin.offers import Choice
-from flow_pages import links, wording
+from flow_pages import links
 from webhooks import catalogue, mapping
 
 _MOST_ORIGINS = 20
@@ -88,37 +86,6 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
 
 class DisplayForm(FlaskForm):  # type: ignore[misc]
     display = RadioField("How should it open?", choices=[SelectChoice("redirect", "Redirect"), SelectChoice("modal", "Modal")])
-
-
-def _copy(form: FlaskForm, field: Any) -> None:
-    text = field.data or ""
-    if problem := wording.problem(text, form.types) or wording.unknown(text, form.types):
-        raise ValidationError(f"{problem[0].upper()}{problem[1:]}".removesuffix("?") + ("?" if problem.endswith("?") else "."))
-
-
-def _some(what: str, most: int) -> list[Any]:
-    return [DataRequired(f"Write {what}."), Length(max=most, message=f"At most {most} characters."), _copy]
-
-
-class OfferForm(FlaskForm):  # type: ignore[misc]
-    """`coupon` is one of the account's valid coupons, or empty for no offer; one that is set and has become invalid may stay.
-
-    `types` are the variables that its texts may name, with their types.
-    """
-
-    types: Mapping[str, catalogue.Type] = {}
-    coupon = SelectField("Coupon")
-    headline = StringField("Headline", _some("a headline", 200), filters=[lambda text: (text or "").strip()])
-    body = TextAreaField("Text", [Length(max=4000, message="At most 4000 characters."), _copy], filters=[lambda text: (text or "").strip()])
-    accept = StringField("Button that accepts", _some("what the button says", 200), filters=[lambda text: (text or "").strip()])
-    decline = StringField("Button that declines", _some("what the button says", 200), filters=[lambda text: (text or "").strip()])
-
-    def offer(self, coupons: Sequence[Choice], present: str | None) -> None:
-        """Let one of these coupons be picked; `present` is picked now."""
-        self.coupon.choices = [SelectChoice("", "No offer: go straight to confirm")]
-        self.coupon.choices += [SelectChoice(coupon.id, coupon.label) for coupon in coupons]
-        if present and present not in {coupon.id for coupon in coupons}:
-            self.coupon.choices.append(SelectChoice(present, f"{present}: Stripe no longer accepts it, so it is not offered"))
 
 
 def _address(_form: FlaskForm, field: Any) -> None:

@@ -66,7 +66,7 @@ def test_the_checklist_is_red_until_it_is_proven(app: Flask, rt: Runtime, stage:
     assert "Close Stripe’s portal : done" in said(page)
     assert "is-blocked" not in page
     assert "Set your allowed origins : done" in said(page)
-    assert "Pick the offer’s coupon : to do" in said(page)
+    assert "Make an offer : to do" in said(page)
 
 
 def test_an_unknown_state_of_stripes_portal_is_no_tick(rt: Runtime, stage: make.Stage, owner: Member) -> None:

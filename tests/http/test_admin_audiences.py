@@ -211,7 +211,7 @@ def test_the_page_says_who_matches_and_links_to_them(rt: Runtime, stage: make.St
     assert f"1 of {running} with a running subscription" in said(page)
     assert f"/customers/{customer}?subscription={subscription}" in page
     listing = said(editor.get("/audiences"))
-    assert f"Trials status is trialing 1 of {running} with a running subscription No flow yet" in listing
+    assert f"Trials status is trialing 1 of {running} with a running subscription No offer yet" in listing
 
 
 def test_a_customer_with_two_subscriptions_counts_once_and_an_ended_one_never(rt: Runtime, stage: make.Stage, editor: Member) -> None:

@@ -34,6 +34,10 @@ def owner(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
     return dashboard.member(app, rt, stage)
 
 
+LINK = {
+    "name": "Talk", "headline": "Talk?", "accept": "Yes", "decline": "No", "where": "closing", "by": "holdfast", "audience": "",
+    "url": "https://a.example/",
+}  # fmt: skip
 FIELD = {"name": "seats", "type": "integer", "source": "customer.metadata.seats", "fallback": "a few"}
 
 
@@ -101,7 +105,7 @@ def test_a_saved_field_can_be_named_in_copy_and_is_written_down(rt: Runtime, sta
     with rt.transaction(stage.workspace_id) as session:
         verbs = list(session.execute(select(AuditEntry.verb).where(AuditEntry.target == row.id)).scalars())
     assert verbs == ["field.added"]
-    offer = owner.get("/settings/offer")
+    offer = owner.get("/offers/new?kind=link")
     assert "<code>seats</code>" in offer
 
 
@@ -189,16 +193,14 @@ def test_deleting_says_what_still_names_it(rt: Runtime, stage: make.Stage, owner
     owner.post("/settings/fields/new", **FIELD, do="save")
     [row] = kept(rt, stage)
     assert "Nothing names it" in said(owner.get(f"/settings/fields/{row.id}/delete"))
-    copy = {"coupon": "", "headline": "Keep your {{ seats }} seats?", "body": "", "accept": "Yes", "decline": "No"}
-    assert owner.post("/settings/offer", **copy).status_code == 303
+    assert owner.post("/offers/new?kind=link", **{**LINK, "headline": "Keep your {{ seats }} seats?"}).status_code == 303
     assert "Named in the copy of Default flow" in said(owner.get(f"/settings/fields/{row.id}/delete"))
     assert owner.post(f"/settings/fields/{row.id}/delete").status_code == 303
     assert kept(rt, stage) == []
 
 
 def test_copy_that_names_what_is_not_there_is_told_which_and_what_may_be_meant(owner: Member) -> None:
-    copy = {"coupon": "", "headline": "Hi {{ frist_name }}", "body": "", "accept": "Yes", "decline": "No"}
-    answer = owner.post("/settings/offer", **copy)
+    answer = owner.post("/offers/new?kind=link", **{**LINK, "headline": "Hi {{ frist_name }}"})
     assert answer.status_code == 422
     assert "There is no variable called frist_name; did you mean first_name?" in said(answer.get_data(as_text=True))
 

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from connect_app import connections, embed_secrets, preferences
-from connect_app.admin import flows
-from connect_app.models import FlowVersion
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from jobs import alerts, queues, work
@@ -17,8 +15,6 @@ from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.http import dashboard
 from tests.http.dashboard import Member, said
-
-COPY = {"headline": "Stay, {{ first_name }}", "body": "", "accept": "Yes please", "decline": "No thanks"}
 
 
 @pytest.fixture
@@ -29,72 +25,6 @@ def owner(app: Flask, rt: Runtime, stage: make.Stage) -> Member:
 def decided(rt: Runtime, stage: make.Stage) -> Preferences:
     with rt.transaction(stage.workspace_id) as session:
         return preferences.read(session, stage.workspace_id)
-
-
-def coupon(owner: Member) -> str:
-    """A valid coupon of the account, as the page offers it."""
-    found = re.search(r'<option value="([^"]+)">\d+% off', owner.get("/settings/offer"))
-    assert found, owner.page
-    return found[1]
-
-
-# The offer
-
-
-def test_saving_the_offer_publishes_a_version_that_the_next_customer_gets(app: Flask, stage: make.Stage, owner: Member) -> None:
-    early = customers.handed_over(app, stage, "yearly")
-    answer = owner.post("/settings/offer", coupon=coupon(owner), **COPY)
-    assert answer.status_code == 303
-    assert "Version 2 of the default flow is published." in said(owner.get("/settings/offer"))
-    assert "Pick the offer’s coupon : done" in said(owner.get())
-    late = customers.handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
-    assert "Stay, Maya" in late.page
-    # Who had begun keeps what they began on.
-    assert "accept" not in early.look().press("answer", reason="too_expensive").buttons
-
-
-def test_saving_the_same_again_publishes_nothing(rt: Runtime, stage: make.Stage, owner: Member) -> None:
-    chosen = coupon(owner)
-    for _ in range(2):
-        owner.post("/settings/offer", coupon=chosen, **COPY)
-    assert "Nothing was different" in said(owner.get("/settings/offer"))
-    with rt.transaction(stage.workspace_id) as session:
-        assert len(flows.history(session, stage.workspace_id, _default(rt, stage))) == 2
-
-
-def _default(rt: Runtime, stage: make.Stage) -> str:
-    with rt.transaction(stage.workspace_id) as session:
-        return next(flow.id for flow in flows.listing(session, stage.workspace_id, "test") if flow.kind == "default")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"coupon": "no_such_coupon"}, "Not a valid choice"),
-        ({"headline": ""}, "Write a headline"),
-        ({"headline": "   "}, "Write a headline"),
-        ({"headline": "x" * 201}, "At most 200 characters"),
-        ({"body": "x" * 4001}, "At most 4000 characters"),
-        ({"headline": "{{ password }}"}, "no variable called password"),
-        ({"headline": "{% for x in y %}"}, "not Liquid we can read"),
-        ({"accept": "{{ first_name | upcase | no_such }}"}, "no filter called no_such"),
-    ],
-)
-def test_an_offer_that_could_not_be_shown_is_told_and_not_kept(
-    rt: Runtime, stage: make.Stage, owner: Member, wrong: dict[str, str], told: str
-) -> None:
-    answer = owner.post("/settings/offer", **{"coupon": coupon(owner), **COPY, **wrong})
-    assert answer.status_code == 422
-    page = said(answer.get_data(as_text=True))
-    assert "This was not saved. Please check:" in page
-    assert told in page
-    with rt.transaction(stage.workspace_id) as session:
-        assert len(session.execute(select(FlowVersion.id)).all()) == 2  # one of each flow
-
-
-def test_what_was_typed_stays_on_the_page_beside_what_is_wrong(owner: Member) -> None:
-    answer = owner.post("/settings/offer", coupon="", **{**COPY, "headline": "", "body": "My <b>words</b>"})
-    assert "My &lt;b&gt;words&lt;/b&gt;" in answer.get_data(as_text=True)
 
 
 # The site
@@ -169,7 +99,6 @@ def test_a_form_sets_its_own_fields_and_no_others(rt: Runtime, stage: make.Stage
     }  # fmt: skip
     before = decided(rt, stage)
     owner.post("/settings", enrichment="y", attribution="y", save_interval_days="30", stripe_sign_in="y", **more)
-    owner.post("/settings/offer", coupon="", **COPY, **more)
     assert decided(rt, stage) == before
     owner.post("/settings/site", **{**more, "allowed_origins": customers.ORIGIN, "plain_cancel_only": "y"})
     assert decided(rt, stage) == before
@@ -346,7 +275,17 @@ def test_only_owners_are_offered_connecting_and_disconnecting(app: Flask, rt: Ru
 
 def test_what_is_changed_is_written_down_with_who_did_it(owner: Member) -> None:
     owner.post("/settings/site", allowed_origins="https://new.example")
-    owner.post("/settings/offer", coupon=coupon(owner), **COPY)
+    owner.post(
+        "/offers/new?kind=link",
+        name="Talk",
+        headline="Talk?",
+        accept="Yes",
+        decline="No",
+        where="closing",
+        by="holdfast",
+        audience="",
+        url="https://a.example/",
+    )
     page = said(owner.get("/settings/audit"))
     assert "Settings: site" in page
     assert "https://new.example" in page

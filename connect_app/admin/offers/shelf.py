@@ -19,6 +19,8 @@ from flow_pages.document import Flow, Offer
 from flow_pages.document.parts import Name, Part
 
 MOST = 50
+# A flow's document holds no longer chain.
+MOST_IN_A_ROW = 20
 _OFFER: TypeAdapter[Offer] = TypeAdapter(Offer)
 
 
@@ -58,6 +60,12 @@ def listing(session: Session, workspace_id: str) -> list[Kept]:
 def get(session: Session, workspace_id: str, offer_id: str) -> Kept:
     """One offer. Raises NotFound for one that this workspace does not have."""
     return _kept(_row(session, workspace_id, offer_id))
+
+
+def naming(session: Session, workspace_id: str, audience_id: str) -> list[str]:
+    """The names of the offers that are for this audience, switched on or not."""
+    asked = select(Row.name).where(Row.workspace_id == workspace_id, Row.document["audience"].astext == audience_id)
+    return list(session.execute(asked.order_by(Row.position, Row.id)).scalars())
 
 
 def add(session: Session, workspace_id: str, *, name: str, offer: Offer, placement: Placement, now: datetime, by: str) -> str:
@@ -124,7 +132,10 @@ def remove(session: Session, workspace_id: str, offer_id: str, now: datetime, by
 
 
 def compose(flow: Flow, kept: Sequence[Kept]) -> Flow:
-    """The flow with the offers that are switched on, each where it is placed; reasons that the survey no longer has lead nowhere."""
+    """The flow with the offers that are switched on, each where it is placed; reasons that the survey no longer has lead nowhere.
+
+    Raises NotKept where too many stand at one place.
+    """
     made = [one for one in kept if one.is_on]
     chains: dict[str, list[str]] = {"opening": [], "closing": []}
     by_reason: dict[str, list[str]] = {}
@@ -134,6 +145,8 @@ def compose(flow: Flow, kept: Sequence[Kept]) -> Flow:
                 by_reason.setdefault(reason, []).append(one.id)
         else:
             chains[one.placement.where].append(one.id)
+    if any(len(chain) > MOST_IN_A_ROW for chain in (*chains.values(), *by_reason.values())):
+        raise NotKept(f"More than {MOST_IN_A_ROW} offers would follow each other at one place. Switch one off, or place it elsewhere.")
     survey = flow.survey
     if survey is not None:
         reasons = tuple(reason.model_copy(update={"offers": tuple(by_reason.get(reason.id, ()))}) for reason in survey.reasons)

@@ -1,7 +1,20 @@
 """The dashboard's pages, one module for each entry of its menu."""
 
 from connect_app.admin.desk import blueprint
-from connect_app.admin.views import analytics, audiences, customers, flows, home, mappings, outbound, queue, sessions, settings, stripe
+from connect_app.admin.views import (
+    analytics,
+    audiences,
+    customers,
+    flows,
+    home,
+    mappings,
+    offers,
+    outbound,
+    queue,
+    sessions,
+    settings,
+    stripe,
+)
 
 __all__ = [
     "analytics",
@@ -11,6 +24,7 @@ __all__ = [
     "flows",
     "home",
     "mappings",
+    "offers",
     "outbound",
     "queue",
     "sessions",

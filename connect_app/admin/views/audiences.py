@@ -16,7 +16,8 @@ def audiences() -> str:
     with rt.transaction(at.workspace_id) as session:
         listed = shelf.listing(session, at.workspace_id)
         counts = shelf.counts(session, at.workspace_id, at.connection_id, listed, rt.now())
-    return desk.page("audiences.html", "audiences", listed=listed, counts=counts)
+        used = shelf.used(session, at.workspace_id, listed)
+    return desk.page("audiences.html", "audiences", listed=listed, counts=counts, used=used)
 
 
 @desk.blueprint.get("/audiences/new")
@@ -53,8 +54,12 @@ def change_audience(audience_id: str) -> Response | str | tuple[str, int]:
 def delete_audience(audience_id: str) -> Response:
     """Take an audience away."""
     rt, at = runtime.current(), desk.here()
-    with rt.transaction(at.workspace_id) as session:
-        name = shelf.remove(session, at.workspace_id, audience_id, rt.now(), at.member.actor)
+    try:
+        with rt.transaction(at.workspace_id) as session:
+            name = shelf.remove(session, at.workspace_id, audience_id, rt.now(), at.member.actor)
+    except shelf.NotKept as refused:
+        flash(str(refused), "failed")
+        return redirect(at.path(f"/audiences/{audience_id}"), 303)
     flash(f"“{name}” is deleted.", "ok")
     return redirect(at.path("/audiences"), 303)
 

@@ -16,7 +16,7 @@ from jobs import queues
 PERIOD = timedelta(days=30)
 _RECENT = 6
 # Where a change of mode may come back to: pages that both modes have.
-_BOTH_MODES = ("/flows", "/flows/embed", "/flows/analytics", "/sessions", "/queue", "/settings", "/settings/offer", "/settings/stripe")
+_BOTH_MODES = ("/flows", "/flows/embed", "/flows/analytics", "/sessions", "/queue", "/settings", "/offers", "/settings/stripe")
 
 
 @desk.blueprint.get("", strict_slashes=False)

@@ -6,7 +6,7 @@ from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import cases, deeds, desk, flows, forms, mappings, offers, revenue
+from connect_app.admin import cases, deeds, desk, forms, revenue
 
 # What the form says as it is kept; the rest of the setup has rules of its own.
 _SETUP: tuple[preferences.Name, ...] = (
@@ -70,47 +70,6 @@ def save_setup() -> Response | tuple[str, int]:
         )
     flash("Saved.", "ok")
     return redirect(at.path("/" if "close" in request.form else "/settings"), 303)
-
-
-@desk.blueprint.get("/settings/offer")
-def offer() -> str:
-    """The offer of the default flow: its coupon and its words."""
-    rt, at = runtime.current(), desk.here()
-    with rt.transaction(at.workspace_id) as session:
-        present = flows.first_discount(session, at.workspace_id)
-        coupons = offers.choices(session, at.connection_id)
-        variables = list(mappings.types(session, at.workspace_id))
-    values = {**present.model_dump(include={"headline", "body", "accept", "decline"}), "coupon": present.coupons.of(at.mode) or ""}
-    form = forms.OfferForm(formdata=None, data=values)
-    form.offer(coupons, present.coupons.of(at.mode))
-    return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=variables)
-
-
-@desk.blueprint.post("/settings/offer")
-def save_offer() -> Response | tuple[str, int]:
-    """Publish the default flow with this offer; what is wrong with it is told beside what was typed."""
-    rt, at = runtime.current(), desk.here()
-    form = forms.OfferForm()
-    with rt.transaction(at.workspace_id) as session:
-        present = flows.first_discount(session, at.workspace_id)
-        coupons = offers.choices(session, at.connection_id)
-        form.offer(coupons, present.coupons.of(at.mode))
-        form.types = mappings.types(session, at.workspace_id)
-        number = None
-        if is_right := form.validate():
-            number = flows.set_offer(
-                session,
-                at.workspace_id,
-                mode=at.mode,
-                coupon=form.coupon.data or None,
-                copy=flows.Copy(headline=form.headline.data, body=form.body.data, accept=form.accept.data, decline=form.decline.data),
-                now=rt.now(),
-                by=at.member.actor,
-            )
-    if not is_right:
-        return desk.page("offer.html", "settings", form=form, coupons=coupons, variables=list(form.types)), 422
-    flash(f"Version {number} of the default flow is published." if number else "Nothing was different, so nothing was published.", "ok")
-    return redirect(at.path("/settings/offer"), 303)
 
 
 @desk.blueprint.get("/settings/site")
