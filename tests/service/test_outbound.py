@@ -499,6 +499,19 @@ def test_a_pass_through_url_is_called_once_for_each_action_with_what_it_names_si
     assert [one.state for one in queued(stage, minted)] == ["delivered"]
 
 
+def test_a_pass_through_url_names_what_the_offer_comes_to(stage: Stage, sink: Sink) -> None:
+    minted = add(stage, f"{sink.url}?until={{{{ resumes_at }}}}&trial={{{{ trial_end }}}}&price={{{{ price }}}}", "accept", kind="call")
+    for shape, verb, intent in (
+        ("monthly", "pause", {"resumes_at": "2027-01-31T10:00:00+00:00"}),
+        ("trialing", "trial_extension", {"trial_end": "2027-02-28T23:59:59+00:00"}),
+        ("yearly", "plan_change", {"price": "price_1", "when": "now"}),
+    ):
+        session_id = stage.visit(*stage.shapes[shape])
+        stage.ask(shape, verb=verb, intent=intent, session_id=session_id, choice_id=stage.choice(session_id, "accept"))
+    urls = [urlsplit(str(row.payload["url"])).query.partition("&holdfast_action")[0] for row in queued(stage, minted)]
+    assert urls == ["until=2027-01-31&trial=&price=", "until=&trial=2027-02-28&price=", "until=&trial=&price=price_1"]
+
+
 def test_a_value_that_would_walk_up_the_path_is_not_called(stage: Stage, sink: Sink) -> None:
     minted = add(stage, f"http://127.0.0.1:{sink.port}/a/{{{{ coupon }}}}/b", "cancel", kind="call")
     stage.ask("monthly", intent={"when": "period_end", "coupon": ".."})
