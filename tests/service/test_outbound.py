@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
