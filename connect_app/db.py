@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import (
     ARRAY,
     CollectionAggregate,
@@ -101,7 +102,10 @@ def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterat
     for callback in session.info.get("after_commit", ()):
         try:
             callback()
-        except Exception:  # the sweep finds whatever was not rung for
+        except RedisError:  # the others would not be heard either, and nobody is to wait for each; the sweep finds what was not rung for
+            log.warning("after_commit.failed", exc_info=True)
+            break
+        except Exception:
             log.warning("after_commit.failed", exc_info=True)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -38,11 +39,12 @@ def commit_done(mark: bytes, times: int = 1) -> Strike:
 
 @dataclass(slots=True)
 class Middleman:
-    """Listens on a port of the loopback for a server that has a Unix socket. `is_down` refuses everybody."""
+    """Listens on a port for a server that has a Unix socket. `is_down` refuses everybody, `is_mute` keeps what is said to itself."""
 
     upstream: str
     port: int = 0
     is_down: bool = False
+    is_mute: bool = False
     strikes: list[Strike] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     ends: set[socket.socket] = field(default_factory=set)
@@ -117,6 +119,8 @@ class Middleman:
                     break
                 # Too little to hold a whole message: none strikes twice.
                 tail = chunk[-11:]
+                while self.is_mute:
+                    time.sleep(0.02)
                 target.sendall(chunk)
         for end in (source, target):
             with contextlib.suppress(OSError):

@@ -205,6 +205,11 @@ BUGS = {
                 old="update(FlowSession).where(*walking.still_open(row.id, now)).values",
                 new="update(FlowSession).where(FlowSession.id == row.id).values",
             ),
+            Edit(
+                file="flow_pages/sessions/choosing.py",
+                old="    if not walking.shown(session, visit, now):\n        return None\n    won",
+                new="    walking.shown(session, visit, now)\n    won",
+            ),
         ),
     ),
     "the state of OAuth is not used up": Bug(
