@@ -48,7 +48,7 @@ KINDS = {
     # row_id is an action's id. At half a minute each, its tries outlast six hours of Stripe being down.
     "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=720, given_up="jobs.actions:give_up"),
     # row_id is the id of an action that the business's own system does: Stripe has told something of its subscription.
-    "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=20),
+    "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=720),
     # row_id is the id of an action that waits until another change of its subscription is settled; tried for some six hours.
     "follow": Kind(queue=ACTIONS, handler="jobs.actions:begin", attempts=720),
     # row_id is an action's id: after 20 s unsettled, the customer is promised an email; afterwards, told the end.

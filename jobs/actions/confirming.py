@@ -1,6 +1,7 @@
 """Confirming: what the business's own system was asked to do is done once Stripe shows it, and did not when it was asked for."""
 
-import structlog
+from datetime import timedelta
+
 from sqlalchemy import Select, select
 
 from connect_app import connections
@@ -12,8 +13,8 @@ from jobs.actions import ledger, look, settlement
 from jobs.actions.conversation import Conversation
 from jobs.actions.look import Look
 
-log = structlog.get_logger()
-
+# How far ahead of Stripe's our clock may be.
+_CLOCKS_DIFFER = timedelta(seconds=5)
 # Of these the state alone is the proof, whoever brought it about and whenever: who is canceled already has what they asked for.
 _STATES = frozenset(("cancel", "undo_cancel", "resume"))
 
@@ -60,7 +61,9 @@ def is_new(action: Action, seen: Look) -> bool:
     if before is None:
         return False
     if wish.verb == "discount":
-        older = {discount.id for discount in before.discounts} & {discount.id for discount in now.discounts}
+        known, since = {discount.id for discount in before.discounts}, action.asked_at - _CLOCKS_DIFFER
+        # The mirror may have been behind: a discount says itself when it began.
+        older = (one.id for one in now.discounts if one.id in known or (one.starts_at is not None and one.starts_at < since))
         return plans.shows(wish, seen.situation, frozenset(id for id in older if id is not None))
     return plans.shows(wish, seen.situation) and not plans.shows(wish, plans.Situation(subscription=before))
 

@@ -139,6 +139,16 @@ def test_what_was_there_before_it_was_asked_for_confirms_nothing(diary: Diary) -
     assert states(diary) == {discount.id: "verified", pause.id: "requested"}
 
 
+def test_a_discount_that_the_mirror_had_not_heard_of_yet_confirms_nothing(diary: Diary) -> None:
+    diary.is_deaf = True
+    changed(diary, discounts=[{"coupon": "STAY20"}])
+    diary.is_deaf = False
+    diary.minutes(2)
+    action = asked(diary, "discount", {"coupon": "STAY20"})
+    changed(diary, metadata={"seats": "4"})
+    assert states(diary) == {action.id: "requested"}
+
+
 def test_one_piece_of_news_confirms_all_that_it_shows_in_the_order_in_which_it_was_asked_for(diary: Diary) -> None:
     first = asked(diary, "discount", {"coupon": "STAY20"})
     diary.passes(timedelta(seconds=5))
