@@ -84,7 +84,11 @@ def conceivable(offer: Offer, subscription: Subscription | None, *, mode: str, s
     match offer:
         case DiscountOffer():
             what = _discount(offer, mode=mode, session_id=session_id, now=now)
-            return [] if what is None else [Option(verb="discount", intent={**common, **what})]
+            if what is None:
+                return []
+            # Checked again when it is applied: another discount may be on its way.
+            alone = {"not_if_discounted": True} if offer.limits.not_if_discounted else {}
+            return [Option(verb="discount", intent={**common, **what, **alone})]
         case PauseOffer():
             counts = range(offer.least, offer.most + 1) if offer.least and offer.most else (offer.count,)
             return [Option(key=str(count), verb="pause", intent={**common, **_until(offer.interval, count, now)}) for count in counts]

@@ -76,6 +76,12 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
             code="coupon_already_applied",
             message=f"The subscription already carries the coupon {name}. Decide whether the customer is owed more than that.",
         )
+    if wish.flag("not_if_discounted") and (subscription.discounts or any(item.discounts for item in subscription.items)):
+        return Refused(
+            code="discounted_already",
+            message="The offer is for customers without a discount, and this one has been given one since."
+            " Decide whether they are owed another.",
+        )
     minting = (_minting(wish, made, subscription),) if made is not None and coupon is None else ()
     lasts = (made.duration, made.duration_in_months) if made else (coupon.duration, coupon.duration_in_months) if coupon else ("once", None)
     try:

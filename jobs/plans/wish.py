@@ -11,10 +11,10 @@ from connect_app.stripe_gateway.objects import Coupon, Invoice, Price, Schedule,
 class Wish:
     """What one action is to bring about: its verb and frozen intent, and whose subscription in which mode it may touch.
 
-    What an intent holds, by verb. `discount`: `coupon`, or `mint` (see `discounts`). `pause`, `extension`: `resumes_at`.
-    `trial_extension`: `trial_end`. `plan_change`: `price`, `when` (`now` or `period_end`), `proration`. `cancel`: `feedback`, `comment`,
-    `when`, `invoice_now`, `prorate`, `open_invoices` (`keep` or `void`). `payment_method`: `payment_method`. Times are ISO 8601. Any may
-    have `renews_at`: the day of the next bill, as the customer was shown it.
+    What an intent holds, by verb. `discount`: `coupon`, or `mint` (see `discounts`), and `not_if_discounted`. `pause`, `extension`:
+    `resumes_at`. `trial_extension`: `trial_end`. `plan_change`: `price`, `when` (`now` or `period_end`), `proration`. `cancel`: `feedback`,
+    `comment`, `when`, `invoice_now`, `prorate`, `open_invoices` (`keep` or `void`). `payment_method`: `payment_method`. Times are ISO 8601.
+    Any may have `renews_at`: the day of the next bill, as the customer was shown it.
     """
 
     action_id: str

@@ -204,6 +204,17 @@ def test_who_has_a_discount_gets_none_where_that_is_the_limit() -> None:
     assert limits.in_the_way(discount(limits=once), None, NOTHING, None, NOW) is None
 
 
+def test_a_discount_that_came_meanwhile_is_seen_when_the_offer_is_applied() -> None:
+    monthly, since = table.SHAPES["monthly"], table.SHAPES["discounted"]
+    [way] = made(discount(limits=Limits(not_if_discounted=True)), monthly.subscription)
+    assert isinstance(job(way, monthly), plans.Plan)
+    refused = job(way, since)
+    assert isinstance(refused, plans.Refused)
+    assert (refused.code, refused.is_final) == ("discounted_already", False)
+    [way] = made(discount(), monthly.subscription)
+    assert isinstance(job(way, since), plans.Plan), "without that limit it joins those that are there"
+
+
 def test_a_cooldown_is_over_on_its_last_second_and_counts_offers_of_the_same_kind() -> None:
     month = Limits(cooldown_days=30)
     ages = (timedelta(0), 30 * DAY - timedelta(seconds=1), 30 * DAY, 31 * DAY)
