@@ -1,5 +1,6 @@
 """Offers in a real browser: picked and taken by keyboard on a page of their own, and in the modal on another site."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,24 +17,33 @@ COPY = {"id": "the_offer", "headline": "Would this help?", "accept": "Yes please
 NARROW = {"width": 320, "height": 700}
 
 
-def offers(house: House, kind: str, **more: Any) -> None:
-    """From here on the house's default flow opens with this one offer."""
-    flow = {**document.default_flow().as_json(), "survey": None, "offers": [{**COPY, "kind": kind, **more}], "opening": [COPY["id"]]}
-    rt = house.running.runtime()
-    try:
-        with rt.transaction() as session:
-            workspace = session.execute(select(Workspace.id).where(Workspace.slug == house.demo["workspace"])).scalar_one()
-        with rt.transaction(workspace) as session:
-            flow_id = flows.listing(session, workspace, "test")[0].id
-            flows.publish(session, workspace, flow_id, document.parse(flow), rt.now(), "operator")
-    finally:
-        rt.close()
+Offers = Callable[..., None]
 
 
 @pytest.fixture
-def house(untouched_house: House) -> House:
-    """A demo of this module's own: its flow is another one in each test."""
-    return untouched_house
+def offers(house: House) -> Iterator[Offers]:
+    """`offers(kind, …)`: the house's default flow opens with this one offer, until the test is over."""
+    rt = house.running.runtime()
+    with rt.transaction() as session:
+        workspace = session.execute(select(Workspace.id).where(Workspace.slug == house.demo["workspace"])).scalar_one()
+
+    def publish(flow: document.Flow) -> None:
+        with rt.transaction(workspace) as session:
+            flow_id = flows.listing(session, workspace, "test")[0].id
+            flows.publish(session, workspace, flow_id, flow, rt.now(), "operator")
+
+    with rt.transaction(workspace) as session:
+        before = flows.default_document(session, workspace)
+
+    def make(kind: str, **more: Any) -> None:
+        changed = {"survey": None, "offers": [{**COPY, "kind": kind, **more}], "opening": [COPY["id"]], "closing": []}
+        publish(document.parse({**before.as_json(), **changed}))
+
+    try:
+        yield make
+    finally:
+        publish(before)
+        rt.close()
 
 
 def tab_to(page: Page, name: str, role: Any = "button") -> None:
@@ -45,8 +55,8 @@ def tab_to(page: Page, name: str, role: Any = "button") -> None:
     pytest.fail(f"{name} cannot be reached by keyboard", pytrace=False)
 
 
-def test_a_pause_is_picked_taken_and_ended_by_keyboard(page: Page, house: House) -> None:
-    offers(house, "pause", interval="month", count=2, least=2, most=4)
+def test_a_pause_is_picked_taken_and_ended_by_keyboard(page: Page, house: House, offers: Offers) -> None:
+    offers("pause", interval="month", count=2, least=2, most=4)
     row = house.newcomer()
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     page.goto(house.hand_off(row))
@@ -82,13 +92,13 @@ def framed(page: Page, house: House, url: str) -> FrameLocator:
     return page.frame_locator("#flow")
 
 
-def test_a_plan_is_picked_and_taken_in_a_frame_on_another_site(page: Page, house: House) -> None:
+def test_a_plan_is_picked_and_taken_in_a_frame_on_another_site(page: Page, house: House, offers: Offers) -> None:
     row = house.newcomer()
     [has] = house.stripe("GET", f"subscriptions/{row['subscription']}")["items"]["data"]
     plans = [
         price["id"] for price in house.stripe("GET", "prices", limit=100)["data"] if _is_plan(price) and price["id"] != has["price"]["id"]
     ]
-    offers(house, "plan_change", prices={"test": plans[:2]}, when="now")
+    offers("plan_change", prices={"test": plans[:2]}, when="now")
     frame = framed(page, house, house.hand_off(row))
     expect(frame.get_by_role("radio")).to_have_count(2)
     frame.get_by_role("radio").last.check()
@@ -98,8 +108,8 @@ def test_a_plan_is_picked_and_taken_in_a_frame_on_another_site(page: Page, house
     assert (now["price"]["id"], now["quantity"]) == (plans[1], has["quantity"])
 
 
-def test_a_link_offer_leaves_the_frame_at_the_top(page: Page, house: House) -> None:
-    offers(house, "link", url="https://help.example/talk?plan={{ plan_name }}", is_signed=True)
+def test_a_link_offer_leaves_the_frame_at_the_top(page: Page, house: House, offers: Offers) -> None:
+    offers("link", url="https://help.example/talk?plan={{ plan_name }}", is_signed=True)
     frame = framed(page, house, house.hand_off(house.newcomer()))
     page.route("https://help.example/**", lambda route: route.fulfill(body="Let us talk"))
     frame.get_by_role("button", name=COPY["accept"]).click()
