@@ -165,7 +165,8 @@ def _choose(
         pass_through.chosen(session, row, choice, now)
         validation.ask(session, row.workspace_id, [row.id], now)
         return choice.id
-    state = _state(visit) or ({} if whose == "holdfast" else {"state": "requested", "code": actions.YOURS})
+    # Theirs first: what waits for a connection is made by us when there is one.
+    state = {"state": "requested", "code": actions.YOURS} if whose == "business" else _state(visit)
     # In the order of their ids, so that two choices of one customer never wait for each other in a circle.
     for subscription, intent in sorted(intents.items()):
         action_id = _asked(session, visit, choice, verb, subscription, {**intent, **said}, state, now)

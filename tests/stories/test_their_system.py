@@ -42,6 +42,18 @@ def test_a_cancel_that_their_system_makes_is_one_once_stripe_shows_it(diary: Dia
     assert (diary.outcome(visit), state(diary, visit)) == (("canceled", None, None), "verified")
 
 
+def test_what_is_theirs_to_do_is_not_done_by_us_when_the_connection_is_back(diary: Diary) -> None:
+    diary.prefers("manage_cancels", False)
+    diary.leaves()
+    browser = diary.opens_the_flow().press("confirm")
+    visit = diary.session_of(browser)
+    diary.comes_back()
+    assert state(diary, visit) == "requested"
+    assert not diary.stripe("subscription", diary.subscription)["cancel_at_period_end"]
+    diary.changes(cancel_at_period_end=True)
+    assert (diary.outcome(visit), state(diary, visit)) == (("canceled", None, None), "verified")
+
+
 def state(diary: Diary, visit: str) -> str:
     with diary.rt.transaction(diary.stage.workspace_id) as session:
         return str(session.execute(select(Action.state).where(Action.session_id == visit)).scalar_one())
