@@ -54,6 +54,13 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
             "options below."
         ),
     )
+    portal_code = BooleanField(
+        "A code for older portal links",
+        description=(
+            "A link to the portal that is more than a day old asks for a code by email before it cancels or pauses anything. Customers "
+            "for whom Stripe has no address are not asked."
+        ),
+    )
     cancel_when = RadioField(
         "When does it end?", choices=[SelectChoice("period_end", "At the end of the period"), SelectChoice("now", "Now")]
     )
