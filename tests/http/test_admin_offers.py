@@ -397,7 +397,7 @@ def test_each_refusal_says_how_many_it_covers_and_what_they_are_worth(rt: Runtim
     assert sum(count for count, _ in covered.values()) == len(running) - 1
     page = said(editor.get(f"/offers/{one.id}/reach"))
     assert f"1 of {len(running)} running subscriptions, worth $29.00 a month" in page
-    assert re.search(r"Paused already The subscription is paused already until [0-9-]+\. 1 \$12\.00", page)
+    assert re.search(r"Paused already 1 \$12\.00 a month The subscription is paused already until [0-9-]+\.", page)
     assert "data-poll-done" in editor.get(f"/offers/{one.id}/reach?part")
 
 
