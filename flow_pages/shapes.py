@@ -74,7 +74,7 @@ def consequences(ending: Ending, shape: Shape, names: Mapping[str, str], locale:
     """What the confirmed cancel of this subscription changes, when, and what of the money, as labels and values."""
     subscription = ending.subscription
     lines = [_ends(ending, shape, locale), *(_settled(ending, shape) if ending.is_at_once else _after(ending, shape))]
-    if ending.is_owing:
+    if ending.is_owing and (ending.is_voiding or ending.is_at_once):
         lines.append(("Open invoices", "Voided: you no longer owe them" if ending.is_voiding else "Stay due"))
     if shape is not Shape.TRIALING and (amount := spoken.price(subscription, locale)):
         lines.insert(0, ("Today’s price", amount))

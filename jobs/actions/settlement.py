@@ -76,7 +76,9 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     action = ledger.move(
         session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=_request(action, read)
     )
-    after = read.value
+    after, concerned = read.value, _concerned(session, action, before)
+    # First the sessions, then work about them, as everybody does: the mirror's news asks for that, and two actions may end at once.
+    validation.hold(session, concerned)
     session.add(
         Receipt(
             action_id=action.id,
@@ -93,7 +95,9 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     ledger.record(session, action, "action.verified", now)
     telling.action(session, action, now)
     pauses.began(session, action, after, now)
-    _outcome(session, action, before, now)
+    for session_id in concerned:
+        validation.reckon(session, action.workspace_id, session_id, now)
+    validation.ask(session, action.workspace_id, concerned, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, read, now)
@@ -213,8 +217,8 @@ def _request(action: Action, read: Read[Subscription]) -> str | None:
     return action.stripe_request_id or read.request_id or None
 
 
-def _outcome(session: Session, action: Action, before: Subscription, now: datetime) -> None:
-    """The sessions this bears on are decided anew: its own, and where it takes a cancellation back, those that had canceled."""
+def _concerned(session: Session, action: Action, before: Subscription) -> list[str]:
+    """The sessions this bears on, to be decided anew: its own, and where it takes a cancellation back, those that had canceled."""
     concerned: set[str | None] = {action.session_id}
     if action.verb == "undo_cancel" or (action.verb == "discount" and before.is_scheduled_to_cancel):
         canceled = select(Action.session_id).where(
@@ -225,7 +229,4 @@ def _outcome(session: Session, action: Action, before: Subscription, now: dateti
             Action.session_id.is_not(None),
         )
         concerned.update(session.execute(canceled).scalars())
-    wanted = sorted(id for id in concerned if id is not None)
-    for session_id in wanted:
-        validation.reckon(session, action.workspace_id, session_id, now)
-    validation.ask(session, action.workspace_id, wanted, now)
+    return sorted(id for id in concerned if id is not None)

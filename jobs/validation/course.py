@@ -67,8 +67,7 @@ def reckon(
 
     `looked_at` is when Stripe was asked for this, `is_missing` that it has no such subscription.
     """
-    # One at a time decides about a session; facts and answers may be added meanwhile.
-    session.execute(select(FlowSession.id).where(FlowSession.id == session_id).with_for_update(key_share=True))
+    hold(session, [session_id])
     case = billing.load(session, workspace_id, session_id, is_missing=is_missing)
     if case is None:
         return None
@@ -87,6 +86,12 @@ def reckon(
         # What is paid from this one on is no longer told in theirs, and what became of them may be told here.
         ask(session, workspace_id, footing.earlier(session, case.row), now)
     return table.due_at(was, case.visit, now)
+
+
+def hold(session: Session, session_ids: Iterable[str]) -> None:
+    """One at a time decides about a session; facts and answers may be added meanwhile. Held before any work about it is asked for."""
+    held = select(FlowSession.id).where(FlowSession.id.in_(list(session_ids))).order_by(FlowSession.id)
+    session.execute(held.with_for_update(key_share=True))
 
 
 def ask(session: Session, workspace_id: str, session_ids: Iterable[str], due_at: datetime) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from flask import Flask
 from freezegun import freeze_time
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from connect_app import preferences
 from connect_app.admin import flows
@@ -277,6 +277,50 @@ def test_a_subscription_that_was_canceled_elsewhere_meanwhile_counts_as_done(
     assert "is canceled" in browser.look().page
     assert asked(rt, stage)[subscription].state == "verified"
     assert len(local.effects) == before
+
+
+# The dashboard's side.
+
+
+def test_setup_keeps_what_the_owner_picks_and_closes(rt: Runtime, stage: make.Stage) -> None:
+    owner = dashboard.member(dashboard.app(rt), rt, stage)
+    picked = {"cancel_when": "now", "cancel_scope": "all", "cancel_open_invoices": "void", "cancel_prorate": "y", "enrichment": "y"}
+    answer = owner.post("/settings", save_interval_days="30", close="1", **picked)
+    assert answer.location == f"/admin/{stage.slug}/"
+    with rt.transaction(stage.workspace_id) as session:
+        kept = preferences.read(session, stage.workspace_id)
+    assert (kept.cancel_when, kept.cancel_scope, kept.cancel_open_invoices) == ("now", "all", "void")
+    assert (kept.cancel_prorate, kept.cancel_invoice_now, kept.manage_offers, kept.manage_cancels) == (True, False, False, False)
+    page = owner.get("/settings")
+    assert re.search(r'name="cancel_when" value="now" checked', page)
+    assert owner.post("/settings", **{**picked, "cancel_when": "tomorrow"}).status_code == 422
+    assert "Setup" in dashboard.said(owner.get("/settings/audit"))
+
+
+def test_the_queue_says_what_was_confirmed_and_keeps_what_is_the_businesss_own_apart(
+    rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    app = dashboard.app(rt)
+    owner = dashboard.member(app, rt, stage)
+    assert "Nothing is overdue" in owner.get("/queue?show=overdue")
+    wants(rt, stage, when="now", prorate=True, open_invoices="void")
+    at_confirm(app, stage, "monthly").press("confirm")
+    stripe(local, stage).table("subscription").pop(stage.shapes["monthly"][1])
+    customers.drain(rt)
+    wants(rt, stage, manage_cancels=False)
+    at_confirm(app, stage, "yearly").press("confirm")
+    said = dashboard.said(owner.get("/queue"))
+    assert "To do 1 Overdue 0 Your own system 1" in said
+    assert "Cancel now for" in said
+    assert "Unused time Prorate Open invoices Void Reason unused Comment I moved" in said
+    assert stage.shapes["yearly"][1] not in said
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(update(Action).values(due_on=rt.now() - timedelta(hours=1)))
+    assert "Overdue: the renewal has passed" in dashboard.said(owner.get("/queue?show=overdue"))
+    said = dashboard.said(owner.get("/queue?show=yours"))
+    assert stage.shapes["yearly"][1] in said
+    assert stage.shapes["monthly"][1] not in said
+    assert "Your own system does this" in said
 
 
 # A7: the renewal was quicker.

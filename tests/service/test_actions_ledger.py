@@ -1,14 +1,15 @@
 """The ledger takes one action at a time for each subscription, whoever asks and however many at once."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from connect_app import config
-from connect_app.models import Action, AuditEntry
-from jobs import actions, work
+from connect_app.models import Action, AuditEntry, FlowSession
+from jobs import actions, validation, work
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
@@ -58,6 +59,24 @@ def test_two_subscriptions_of_one_customer_do_not_wait_for_each_other(stage: Sta
     first = next(sub["id"] for sub in stage.local.world(stage.account, False).all("subscription", customer=customer) if sub["id"] != second)
     asked = [stage.ask("two_subscriptions", "cancel", subscription=sub) for sub in (first, second)]
     assert [stage.run(action).state for action in asked] == ["verified", "verified"]
+
+
+def test_what_settles_an_action_holds_its_session_before_work_about_it_is_asked_for(stage: Stage) -> None:
+    """Two actions of one choice end at once, or one ends while its session is looked at: nobody waits in a circle."""
+    action = stage.ask("monthly")
+    blocked = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
+    with stage.rt.transaction(stage.workspace_id) as session:
+        session.execute(select(FlowSession.id).where(FlowSession.id == action.session_id).with_for_update(key_share=True))
+        settling = threading.Thread(target=stage.run, args=(action,))
+        settling.start()
+        until = time.monotonic() + 20
+        while session.execute(blocked).scalar_one() == 0 and time.monotonic() < until:
+            time.sleep(0.02)
+        session.execute(text("set local lock_timeout = '2s'"))
+        validation.ask(session, stage.workspace_id, [str(action.session_id)], stage.rt.now())
+    settling.join(30)
+    assert stage.now(action).state == "verified"
+    assert [attempt.problem for attempt in stage.attempts(action)] == [None, None, None]
 
 
 def test_a_settled_action_makes_room_for_the_next(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""What was understood goes after its time; what waits or failed stays, however old it is."""
+"""What was understood or delivered goes after its time; what waits or failed stays, however old it is."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import Any
 from freezegun import freeze_time
 from sqlalchemy import text
 
+from connect_app.models import Workspace
 from connect_app.runtime import Runtime
 from jobs import queues, retention, schedule, work
 from webhooks import events, store
@@ -71,3 +72,39 @@ def test_the_operator_decides_after_how_many_days(rt: Runtime) -> None:
     assert left(rt)["done"] == 1
     drop(rt)
     assert left(rt)["done"] == 0
+
+
+def told(rt: Runtime, workspace_id: str, id: str, kind: str, state: str, days_ago: float) -> None:
+    """A delivery that was asked for, and arrived or failed, so long ago, with one attempt."""
+    at = rt.now() - timedelta(days=days_ago)
+    values = {"id": f"dlv_{workspace_id}_{id}", "ws": workspace_id, "kind": kind, "state": state, "at": at}
+    with rt.transaction(workspace_id) as session:
+        session.execute(
+            text(
+                "insert into deliveries (id, workspace_id, kind, topic, payload, state, asked_at, delivered_at)"
+                " values (:id, :ws, :kind, :id, '{}', :state, :at, case when :state = 'delivered' then cast(:at as timestamptz) end)"
+            ),
+            values,
+        )
+        session.execute(
+            text("insert into delivery_attempts (id, workspace_id, delivery_id, at, took_ms) values (:id || 't', :ws, :id, :at, 5)"), values
+        )
+
+
+def test_what_arrived_at_a_webhook_goes_as_events_do_with_its_attempts_and_all_else_stays(rt: Runtime) -> None:
+    for workspace_id in ("ws_1", "ws_2"):
+        with rt.transaction(workspace_id) as session:
+            session.add(Workspace(id=workspace_id, slug=workspace_id.replace("_", "-"), name="A", created_at=rt.now()))
+        for kind in ("webhook", "call", "email"):
+            told(rt, workspace_id, f"{kind}_old", kind, "delivered", 36)
+            told(rt, workspace_id, f"{kind}_young", kind, "delivered", 34)
+            told(rt, workspace_id, f"{kind}_failed", kind, "failed", 50)
+    assert drop(rt) == work.Done()
+    for workspace_id in ("ws_1", "ws_2"):
+        with rt.transaction(workspace_id) as session:
+            kept = set(session.execute(text("select topic from deliveries")).scalars())
+            tries = set(session.execute(text("select delivery_id from delivery_attempts")).scalars())
+        gone = {f"dlv_{workspace_id}_webhook_old", f"dlv_{workspace_id}_call_old"}
+        assert kept == tries
+        assert len(kept) == 7
+        assert not kept & gone
