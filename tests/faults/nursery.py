@@ -41,24 +41,42 @@ while line := sys.stdin.readline():
 
 @dataclass(slots=True)
 class Child:
-    """A worker born here, as far as a test asks for it what `subprocess.Popen` would tell."""
+    """A worker born here, as far as a test asks for it what `subprocess.Popen` would tell.
+
+    Nobody's parent here, so its number may be another process's as soon as it is dead: `born`, the moment that the kernel noted, tells.
+    """
 
     pid: int
+    born: str = ""
+    is_dead: bool = False
+
+    def __post_init__(self) -> None:
+        self.born = self.born or (_state(self.pid) or ("", ""))[1]
+        self.is_dead = not self.born
 
     def poll(self) -> int | None:
         """None while it lives. How it ended nobody has kept."""
-        try:
-            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return 0
-        return 0 if state in "ZX" else None
+        if not self.is_dead:
+            found = _state(self.pid)
+            self.is_dead = found is None or found[0] in "ZX" or found[1] != self.born
+        return 0 if self.is_dead else None
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                return
+        if self.is_dead:
+            return
+        try:
+            # A handle first, and then the look: from here on the number cannot become another's.
+            handle = os.pidfd_open(self.pid)
+        except OSError:  # no such process, or by now a mere thread of another
+            self.is_dead = True
+            return
+        try:
+            if self.poll() is None:
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            self.is_dead = True
+        finally:
+            os.close(handle)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -70,6 +88,15 @@ class Child:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout)
             time.sleep(0.01)
         return 0
+
+
+def _state(pid: int) -> tuple[str, str] | None:
+    """Its state, and when it was born, in ticks since the machine's start; None where there is none."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return told[0], told[19]
 
 
 class Nursery:

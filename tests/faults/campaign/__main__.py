@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.campaign", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all of them where none is named")
     parser.add_argument("--runs", type=int, default=25, help="of each moment, for each verb and call")
+    parser.add_argument("--points", nargs="*", choices=[*points.POINTS], default=[*points.POINTS], help="the moments, where not all")
     parser.add_argument("--people", type=int, default=storming.FULL.people, help="who choose in the storm")
     parser.add_argument("--seed", type=int, default=storming.FULL.seed)
     wanted = parser.parse_args(arguments)
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
             place = Path(folder) / part
             place.mkdir()
             if part == "kills":
-                failures += _kills(place, wanted.runs)
+                failures += _kills(place, wanted.points, wanted.runs)
             elif part == "storm":
                 pace = storming.FULL.seconds / storming.FULL.people
                 failures += _storm(place, replace(storming.FULL, people=wanted.people, seconds=wanted.people * pace, seed=wanted.seed))
@@ -42,11 +43,11 @@ def main(arguments: list[str]) -> int:
     return min(failures, 1)
 
 
-def _kills(folder: Path, runs: int) -> int:
+def _kills(folder: Path, moments: list[str], runs: int) -> int:
     _say(points.HEAD)
     total = failures = 0
     with ground(folder) as place:
-        for point in points.POINTS:
+        for point in moments:
             for tally in points.strike(place, point, points.VERBS, runs):
                 _say(tally.row())
                 total += tally.runs

@@ -156,7 +156,7 @@ BUGS = {
                     "            self._steps()\n"
                 ),
             ),
-            Edit(file=_COURSE, old="        if sent:\n            self._recognise(seen, sent)\n", new=""),
+            Edit(file=_COURSE, old="        if sent and not is_cut_short:\n            self._recognise(seen, sent)\n", new=""),
         ),
     ),
     "an error saved under a key is asked for again, for ever": Bug(

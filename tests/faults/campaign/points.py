@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle, islice
@@ -53,22 +54,21 @@ class Tally:
         found = self.findings
         wrong = len(found.lost) + len(found.astray)
         numbers = f"{self.runs:>5} {len(found.twice):>6} {wrong:>5} {len(found.stuck):>6} {self.slowest:>7.1f}"
-        return f"{self.point:<3} {self.what:<34} {numbers}" + ("" if self.is_clean else f"\n{found}")
+        return f"{self.point:<3} {self.what:<41} {numbers}" + ("" if self.is_clean else f"\n{found}")
 
 
-HEAD = f"{'':<3} {'':<34} {'runs':>5} {'twice':>6} {'lost':>5} {'stuck':>6} {'slowest':>7}"
+HEAD = f"{'':<3} {'':<41} {'runs':>5} {'twice':>6} {'lost':>5} {'stuck':>6} {'slowest':>7}"
 
 
-def strike(ground: Ground, point: str, verbs: tuple[str, ...], runs: int) -> list[Tally]:
+def strike(ground: Ground, point: str, verbs: tuple[str, ...], runs: int) -> Iterator[Tally]:
     """Each of these verbs, and of a plan with several calls each call, `runs` times at this point."""
-    if point == "F7":
-        return [freeze(ground, verb, runs) for verb in verbs]
-    tallies = []
     for verb in verbs:
+        if point == "F7":
+            yield freeze(ground, verb, runs)
+            continue
         # Between its calls, too: dying before the second is not dying before the first.
         for path in _CALLS.get(verb, (_ONE,)) if point in ("F1", "F2") else ("",):
-            tallies.append(_kill(ground, (point,), [verb] * runs, path, runs))
-    return tallies
+            yield _kill(ground, (point,), [verb] * runs, path, runs)
 
 
 def strike_once(ground: Ground, point: str, patience: float = PATIENCE) -> Tally:
