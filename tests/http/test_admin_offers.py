@@ -183,6 +183,7 @@ def test_the_picker_lists_what_can_be_used_and_finds_by_terms_and_product(
     found = editor.post(path, **{**COMMON, "how": "coupon", "find": "archive 30%", "do": "find", "headline": "Mine"}).get_data(as_text=True)
     assert re.findall(r'name="coupon" value="([^"]+)"', found) == ["ARCHIVE30"]
     assert fields(found)["headline"] == ["Mine"]
+    assert "HALFOFF" not in editor.post(path, **{**COMMON, "how": "coupon", "find": "half", "do": "find"}).get_data(as_text=True)
     assert "no such coupon" in said(refused(editor, path, **{**COMMON, "how": "coupon", "coupon": "HALFOFF"}))
     assert len(kept(rt, stage)) == 1
 
