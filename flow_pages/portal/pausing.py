@@ -100,6 +100,9 @@ def _is_theirs(visit: Visit, offer: PauseOffer) -> bool:
 def _visit(session: Session, guest: Guest, subscription: objects.Subscription, now: datetime) -> Visit | None:
     """A visit to the default flow as it would be, not kept yet; None where this customer gets no flow with offers."""
     link, connection = guest.link, guest.account
+    # A trial costs nothing yet, what is open stays due whatever is paused, and who is leaving decides about that first.
+    if subscription.status is not objects.Status.ACTIVE or subscription.is_scheduled_to_cancel:
+        return None
     if connection is None or sessions.control_reason(guest.preferences, connection, subscription) is not None:
         return None
     version = versions.published(session, link.workspace_id, "default")

@@ -1,5 +1,6 @@
 """The portal: one lasting link, everything of one customer behind it, and nothing of anybody else's."""
 
+import html
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,11 +11,15 @@ from flask import Flask
 from freezegun import freeze_time
 from sqlalchemy import select, text, update
 
-from connect_app import connections
-from connect_app.models import Action, FlowSession, PortalLink
+from connect_app import connections, ids, preferences
+from connect_app.admin import flows
+from connect_app.admin import offers as shelf
+from connect_app.models import Action, Choice, FlowSession, Membership, PortalLink, User
 from connect_app.runtime import Runtime
 from flow_pages import portals
+from flow_pages.document import Limits, PauseOffer
 from jobs import actions as jobs_actions
+from jobs import queues, work
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import ORIGIN, Browser, bundle
@@ -253,7 +258,7 @@ def test_every_answer_keeps_its_address_to_itself(app: Flask, stage: make.Stage)
 def test_looking_changes_nothing(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     portal = guest(app, stage, "monthly")
     for _ in range(3):
-        for path in ("", "/status", "/cancel", "/undo", "/card"):
+        for path in ("", "/status", "/cancel", "/undo", "/card", "/pause", "/resume", "/invoices", "/code", "/code/again"):
             answer = app.test_client().get(f"{portal.path}{path}", query_string={"subscription": stage.shapes["monthly"][1]})
             assert answer.status_code in {200, 303, 405}
     assert actions(rt, stage) == []
@@ -262,7 +267,7 @@ def test_looking_changes_nothing(app: Flask, rt: Runtime, local: LocalStripe, st
         assert session.execute(select(FlowSession)).first() is None
 
 
-@pytest.mark.parametrize("verb", ["cancel", "undo"])
+@pytest.mark.parametrize("verb", ["cancel", "undo", "pause", "resume", "code", "code/again"])
 def test_a_subscription_of_somebody_else_is_not_there(app: Flask, rt: Runtime, stage: make.Stage, verb: str) -> None:
     portal = guest(app, stage, "monthly").look()
     for foreign in (stage.shapes["already_canceling"][1], "sub_unknown", "", "\0", "a" * 5000):
@@ -271,7 +276,7 @@ def test_a_subscription_of_somebody_else_is_not_there(app: Flask, rt: Runtime, s
     assert actions(rt, stage) == []
 
 
-@pytest.mark.parametrize("verb", ["cancel", "undo", "card"])
+@pytest.mark.parametrize("verb", ["cancel", "undo", "card", "pause", "resume", "code", "code/again"])
 def test_a_form_that_is_not_ours_changes_nothing(app: Flask, rt: Runtime, stage: make.Stage, verb: str) -> None:
     portal = guest(app, stage, "already_canceling").look()
     other = guest(app, stage, "monthly").look()
@@ -408,3 +413,310 @@ def test_a_customer_nobody_could_look_up_is_not_told_they_have_nothing(
 
 def test_a_customer_without_subscriptions_is_told_so(app: Flask, stage: make.Stage) -> None:
     assert "You have no subscriptions" in app.test_client().get(link(app, stage, "cus_Nobody")).text
+
+
+# Pause and resume.
+
+
+def pausable(rt: Runtime, stage: make.Stage, **more: Any) -> str:
+    """A pause of two months, one to three if they like, in the default flow; gives the offer's id."""
+    offer = PauseOffer(
+        id="x", interval="month", count=2, least=1, most=3, headline="Take a break", accept="Pause", decline="No", **more
+    )  # fmt: skip
+    with rt.transaction(stage.workspace_id) as session:
+        made = shelf.add(
+            session, stage.workspace_id, name="Break", offer=offer, placement=shelf.Placement(where="closing"), now=rt.now(), by="operator"
+        )
+        flows.publish_offers(session, stage.workspace_id, rt.now(), "operator")
+    return made
+
+
+def choices(rt: Runtime, stage: make.Stage) -> list[Choice]:
+    with rt.transaction(stage.workspace_id) as session:
+        return list(session.execute(select(Choice).order_by(Choice.id)).scalars())
+
+
+def paused(app: Flask, stage: make.Stage, shape: str = "monthly", way: str = "2") -> Browser:
+    """A customer who has pressed Pause on the page for it, and is back at the list."""
+    portal = guest(app, stage, shape).look()
+    subscription = stage.shapes[shape][1]
+    page = portal.look(f"{portal.path}/pause?subscription={subscription}")
+    found = re.search(r'name="offer" value="([^"]+)"', page.page)
+    assert found, page.page
+    return page.press("pause", subscription=subscription, offer=found[1], way=way)
+
+
+def test_a_pause_is_taken_in_the_length_that_was_picked_and_resumed_before_its_day(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    offer = pausable(rt, stage)
+    portal, subscription = guest(app, stage, "monthly").look(), stage.shapes["monthly"][1]
+    assert f"/pause?subscription={subscription}" in portal.page
+    page = app.test_client().get(f"{portal.path}/pause?subscription={subscription}").text
+    assert [re.search(f'value="{count}"( checked)?', page)[0].endswith("checked") for count in "123"] == [False, True, False]  # type: ignore[index]
+    assert actions(rt, stage) == []
+    portal = paused(app, stage, way="3")
+    assert "Changing" in portal.page
+    assert portal.buttons == set(), "nothing else meanwhile"
+    customers.drain(rt)
+    assert "Paused until" in portal.look().page
+    assert "is paused until" in portal.page, "what was read back"
+    assert f"/pause?subscription={subscription}" not in portal.page
+    [choice] = choices(rt, stage)
+    assert (choice.offer or {})["id"] == offer
+    assert (choice.offer or {})["duration"] == {"count": 3, "interval": "month"}
+    portal.press("resume", subscription=subscription)
+    customers.drain(rt)
+    assert "Active" in portal.look().page
+    assert "goes on" in portal.page
+    assert effects(local, subscription) == ["pause", "resume"]
+
+
+def test_a_pause_without_a_flow_is_no_save_and_counts_for_the_limits(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    pausable(rt, stage, limits=Limits(lifetime=1))
+    portal, subscription = paused(app, stage), stage.shapes["monthly"][1]
+    customers.drain(rt)
+    with rt.transaction(stage.workspace_id) as session:
+        [visit] = session.execute(select(FlowSession)).scalars().all()
+        assert (visit.origin, visit.state, visit.shown_at) == ("portal", "chosen", None)
+        assert session.execute(text("select count(*) from outcomes")).scalar_one() == 0
+    portal.look().press("resume", subscription=subscription)
+    customers.drain(rt)
+    portal.look()
+    assert "/pause?" not in portal.page, "once in a lifetime"
+    again = app.test_client().post(
+        f"{portal.path}/pause",
+        data={"token": portal.token, "subscription": subscription, "offer": choices(rt, stage)[0].offer["id"], "way": "2"},  # type: ignore[index]
+    )
+    assert again.headers["Location"] == f"{portal.path}?gone"
+    assert "not available any more" in portal.look(again.headers["Location"]).page
+
+
+@pytest.mark.parametrize("way", ["4", "0", "", "x", "-1", "1000000"])
+def test_a_length_outside_the_bounds_is_none(app: Flask, rt: Runtime, stage: make.Stage, way: str) -> None:
+    pausable(rt, stage)
+    assert "not available any more" in paused(app, stage, way=way).page
+    assert actions(rt, stage) == []
+
+
+@pytest.mark.parametrize("shape", ["paused", "trialing", "already_canceling", "yearly", "past_due"])
+def test_pause_is_there_only_where_it_is_what_the_customer_needs(app: Flask, rt: Runtime, stage: make.Stage, shape: str) -> None:
+    """Paused already; free anyway; leaving; no bill falls into it; and an open bill, which no pause would stop."""
+    pausable(rt, stage)
+    portal = guest(app, stage, shape).look()
+    assert "/pause?" not in portal.page
+    assert app.test_client().get(f"{portal.path}/pause?subscription={stage.shapes[shape][1]}").status_code == 303
+
+
+def test_ten_pauses_at_once_are_one(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    offer = pausable(rt, stage, limits=Limits(lifetime=1))
+    portal, subscription = guest(app, stage, "monthly").look(), stage.shapes["monthly"][1]
+    data = {"token": portal.token, "subscription": subscription, "offer": offer, "way": "2"}
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: app.test_client().post(f"{portal.path}/pause", data=data).status_code, range(10)))
+    assert answers == [303] * 10
+    customers.drain(rt)
+    assert effects(local, subscription) == ["pause"]
+    assert len(choices(rt, stage)) == 1
+
+
+def test_where_the_business_changes_stripe_itself_the_pause_is_its_to_make(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    pausable(rt, stage, by="business")
+    portal = paused(app, stage)
+    assert "Nothing has been changed yet." in portal.page
+    assert [state for *_, state in actions(rt, stage)] == ["requested"]
+    assert effects(local, stage.shapes["monthly"][1]) == []
+
+
+def test_a_workspace_without_a_pause_offer_has_no_pause(app: Flask, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    assert "Pause" not in portal.page
+    answer = app.test_client().post(
+        f"{portal.path}/pause", data={"token": portal.token, "subscription": stage.shapes["monthly"][1], "offer": "off_x", "way": "2"}
+    )
+    assert answer.headers["Location"] == f"{portal.path}?gone"
+
+
+# The code.
+
+
+def old(app: Flask, rt: Runtime, stage: make.Stage, shape: str = "monthly", owner: str | None = "owner@fernhill.example") -> Browser:
+    """A customer with a link that is two days old."""
+    portal = guest(app, stage, shape)
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(update(PortalLink).values(minted_at=rt.now() - timedelta(days=2)))
+        if owner:
+            user = ids.new("usr")
+            session.add(User(id=user, email=owner, created_at=rt.now()))
+            session.flush()
+            session.add(Membership(workspace_id=stage.workspace_id, user_id=user, role="owner", created_at=rt.now()))
+    return portal.look()
+
+
+def letter(rt: Runtime, capsys: pytest.CaptureFixture[str]) -> str:
+    """The digits in the newest letter that was sent."""
+    capsys.readouterr()
+    work.drain(rt, queues.DELIVERIES)
+    found = re.findall(r"^([0-9]{6})$", capsys.readouterr().out, re.MULTILINE)
+    assert found, "no letter with a code"
+    return str(found[-1])
+
+
+def test_an_old_link_cancels_only_with_the_code_that_was_emailed(
+    app: Flask, rt: Runtime, stage: make.Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal, subscription = old(app, rt, stage), stage.shapes["monthly"][1]
+    portal.press("cancel", subscription=subscription)
+    assert "Is it you?" in portal.page
+    assert "o…@fernhill.example" in portal.page
+    with rt.transaction(stage.workspace_id) as session:
+        assert session.execute(select(FlowSession)).first() is None
+    digits = letter(rt, capsys)
+    with rt.transaction(stage.workspace_id) as session:
+        for table in ("deliveries", "portal_links", "work"):
+            assert not session.execute(text(f"select 1 from {table} t where t::text ~ :digits"), {"digits": rf"\m{digits}\M"}).first()  # noqa: S608
+    wrong = f"{(int(digits) + 1) % 10**6:06}"
+    portal.press("code", subscription=subscription, goal="cancel", code=wrong)
+    assert "That is not the code" in portal.page
+    portal.press("code", subscription=subscription, goal="cancel", code=f" {digits[:3]} {digits[3:]} ")
+    assert "Before you go" in portal.page, "into the flow"
+    # For half an hour the link is proven; then it is not.
+    portal.look().press("cancel", subscription=subscription)
+    assert "Before you go" in portal.page
+    with freeze_time(timedelta(minutes=31) + rt.now(), tick=True):
+        assert "Is it you?" in portal.look().press("cancel", subscription=subscription).page
+
+
+def test_a_pause_asks_for_it_too_and_remembers_its_length(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer, subscription = pausable(rt, stage), stage.shapes["monthly"][1]
+    portal = old(app, rt, stage)
+    portal.press("pause", subscription=subscription, offer=offer, way="3")
+    assert "Is it you?" in portal.page
+    assert 'name="way" value="3"' in portal.page
+    assert actions(rt, stage) == []
+    portal.press("code", subscription=subscription, goal="pause", way="3", code=letter(rt, capsys))
+    assert "Thank you, the code was right" in portal.page
+    assert re.search(r'value="3" checked', portal.page)
+    portal.press("pause", subscription=subscription, offer=offer, way="3")
+    customers.drain(rt)
+    assert effects(local, subscription) == ["pause"]
+
+
+def test_a_code_is_good_once_for_ten_minutes_and_five_tries(
+    app: Flask, rt: Runtime, stage: make.Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal, subscription = old(app, rt, stage), stage.shapes["monthly"][1]
+    form = {"subscription": subscription, "goal": "cancel"}
+    portal.press("cancel", subscription=subscription)
+    digits = letter(rt, capsys)
+    wrong = f"{(int(digits) + 1) % 10**6:06}"
+    for _ in range(5):
+        assert "That is not the code" in portal.press("code", **form, code=wrong).page
+    assert "no longer good" in portal.press("code", **form, code=digits).page, "after five tries not even the right one"
+    assert "A code was sent a moment ago" in portal.press("code/again", **form).page
+    with freeze_time(timedelta(minutes=2) + rt.now(), tick=True):
+        assert "Another code is on its way" in portal.press("code/again", **form).page
+        second = letter(rt, capsys)
+    with freeze_time(timedelta(minutes=13) + rt.now(), tick=True):
+        assert "no longer good" in portal.press("code", **form, code=second).page
+        portal.press("code/again", **form)
+        third = letter(rt, capsys)
+        assert "Before you go" in portal.press("code", **form, code=third).page
+        portal.look(f"{portal.path}/code?goal=cancel&subscription={subscription}")
+        assert "no longer good" in portal.press("code", **form, code=third).page
+
+
+def test_codes_are_not_sent_without_end(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    portal, subscription = old(app, rt, stage), stage.shapes["monthly"][1]
+    for turn in range(12):
+        with freeze_time(timedelta(minutes=2 * turn) + rt.now(), tick=True):
+            portal.look().press("cancel", subscription=subscription)
+    assert "No more codes can be sent today" in portal.page
+    with rt.transaction(stage.workspace_id) as session:
+        assert session.execute(text("select count(*) from deliveries where topic like 'portal/%/code/%'")).scalar_one() == 10
+    with freeze_time(timedelta(days=1, hours=1) + rt.now(), tick=True):
+        assert "No more codes" not in portal.look().press("cancel", subscription=subscription).page
+
+
+def test_parallel_tries_are_counted_each(app: Flask, rt: Runtime, stage: make.Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    portal, subscription = old(app, rt, stage), stage.shapes["monthly"][1]
+    portal.press("cancel", subscription=subscription)
+    digits = letter(rt, capsys)
+    form = {"token": portal.token, "subscription": subscription, "goal": "cancel"}
+
+    def attempt(number: int) -> str:
+        guess = f"{(int(digits) + number + 1) % 10**6:06}"
+        return str(app.test_client().post(f"{portal.path}/code", data={**form, "code": guess}).headers["Location"].rsplit("said=", 1)[1])
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(attempt, range(16)))
+    assert (said.count("wrong"), said.count("over")) == (5, 11)
+
+
+def test_what_keeps_a_subscription_asks_for_no_code(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    old(app, rt, stage, "already_canceling").press("undo", subscription=stage.shapes["already_canceling"][1])
+    guest(app, stage, "paused").look().press("resume", subscription=stage.shapes["paused"][1])
+    customers.drain(rt)
+    assert effects(local, stage.shapes["already_canceling"][1]) == ["undo_cancel"]
+    assert effects(local, stage.shapes["paused"][1]) == ["resume"]
+
+
+def test_a_young_link_a_switched_off_setting_and_a_customer_nobody_can_write_to_ask_for_none(
+    app: Flask, rt: Runtime, stage: make.Stage
+) -> None:
+    subscription = stage.shapes["monthly"][1]
+    assert "Before you go" in old(app, rt, stage, owner=None).press("cancel", subscription=subscription).page
+    portal = old(app, rt, stage)
+    with rt.transaction(stage.workspace_id) as session:
+        preferences.save(session, stage.workspace_id, "portal_code", False, rt.now())
+    assert "Before you go" in portal.press("cancel", subscription=subscription).page
+
+
+def test_in_live_mode_the_code_goes_to_the_customer(
+    app: Flask, rt: Runtime, local: LocalStripe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = make.workspace(rt, local, mode="live", origins=(ORIGIN,))
+    make.read_in(rt)
+    held = next(iter(local.world(live.account, True).all("subscription")))
+    portal = Browser(client=app.test_client(use_cookies=False), path=link(app, live, held["customer"]))
+    with rt.transaction(live.workspace_id) as session:
+        session.execute(update(PortalLink).values(minted_at=rt.now() - timedelta(days=2)))
+        email = session.execute(text("select email from customers where id = :id"), {"id": held["customer"]}).scalar_one()
+    portal.look().press("cancel", subscription=held["id"])
+    with rt.transaction(live.workspace_id) as session:
+        [sent] = session.execute(text("select payload from deliveries where topic like 'portal/%'")).scalars()
+    assert sent["to"] == email
+    assert "Before you go" in portal.press("code", subscription=held["id"], goal="cancel", code=letter(rt, capsys)).page
+
+
+# Invoices.
+
+
+def test_the_last_invoices_are_listed_with_stripes_own_pages_of_them(app: Flask, local: LocalStripe, stage: make.Stage) -> None:
+    portal = guest(app, stage, "monthly").look()
+    assert f'href="{portal.path}/invoices"' in portal.page
+    portal.look(f"{portal.path}/invoices")
+    theirs = [one for one in local.world(stage.account, False).all("invoice") if one["customer"] == stage.shapes["monthly"][0]]
+    newest = sorted(theirs, key=lambda one: -one["created"])[:12]
+    assert [html.unescape(url) for url in re.findall(r'href="(https://invoice[^"]+)"', portal.page)] == [
+        one["hosted_invoice_url"] for one in newest
+    ]
+    assert "Paid" in portal.page
+    assert all(request["path"] != "/v1/billing_portal/sessions" for request in local.requests)
+
+
+def test_an_address_that_is_none_of_the_webs_is_no_link(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text('update invoices set raw = raw::jsonb || \'{"hosted_invoice_url": "javascript:alert(1)"}\''))
+    page = guest(app, stage, "monthly")
+    assert "javascript:" not in page.look(f"{page.path}/invoices").page
+
+
+def test_a_customer_without_invoices_reads_so(app: Flask, stage: make.Stage) -> None:
+    path = link(app, stage, "cus_Nobody")
+    assert "/invoices" not in app.test_client().get(path).text
+    assert "no invoices yet" in app.test_client().get(f"{path}/invoices").text

@@ -114,6 +114,8 @@ def test_march_a_pause_april_a_reminder_and_its_end_and_the_first_charge_after_i
     [letter] = diary.letters(subject)
     assert f"{ends:%B} {ends.day}, {ends.year}" in letter
     assert "$29.00 before discounts and tax" in letter
+    diary.changes(metadata={"seat": "4"})
+    assert diary.kinds_told(action) == ["started", "ending"], "news of something else"
     diary.day(45.1)
     assert diary.kinds_told(action) == ["started", "ending", "ended"]
     ended = diary.messages(action)[-1][1]
