@@ -67,8 +67,10 @@ def test_without_bells_the_nearest_renewal_is_first_in_line_too(stage: Stage) ->
     now = stage.rt.now() + timedelta(seconds=2)
     with stage.rt.transaction() as session:
         due = [work_id for work_id, _ in turns.due(session, now, queues.ACTIONS, limit=4, waiting=1, is_shared=True)]
+        alone = [work_id for work_id, _ in turns.due(session, now, queues.ACTIONS, limit=9, waiting=1)]
         row = session.execute(text("select id from work where row_id = :id and kind = 'action'"), {"id": first.id}).scalar_one()
     assert due == [row, *waiting[:3]]
+    assert alone == [row, *waiting]
 
 
 @pytest.mark.parametrize("left", [{"hours": 2}, {"minutes": -1}])
