@@ -96,6 +96,7 @@ def test_a_form_sets_its_own_fields_and_no_others(rt: Runtime, stage: make.Stage
     more: dict[str, Any] = {
         "workspace_id": "ws_other", "allowed_origins": "https://evil.example", "display": "modal", "visits_end_before": "2020-01-01",
         "role": "owner", "name": "x", "slug": "y", "manage_offers": "y", "manage_cancels": "y",
+        "portal_code": "y",
     }  # fmt: skip
     before = decided(rt, stage)
     owner.post("/settings", enrichment="y", attribution="y", save_interval_days="30", stripe_sign_in="y", **more)
