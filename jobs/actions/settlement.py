@@ -95,9 +95,8 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     ledger.record(session, action, "action.verified", now)
     telling.action(session, action, now)
     pauses.began(session, action, after, now)
-    for session_id in concerned:
-        validation.reckon(session, action.workspace_id, session_id, now)
-    validation.ask(session, action.workspace_id, concerned, now)
+    ends = [validation.reckon(session, action.workspace_id, session_id, now) for session_id in concerned]
+    validation.ask(session, action.workspace_id, {*concerned, *(id for end in ends for id in end.concerns)}, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, read, now)

@@ -27,7 +27,8 @@ _INVOICES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One session as its outcome is decided. `shown` is the subscription its standing is about: its own, or the one that followed it.
+    """One session as its outcome is decided. `shown` is the subscription its standing is about: the last of `subscriptions`, which are its
+    own and those with which its customer came back.
 
     `before` is its subscription as it was before what was chosen changed anything, where something did. `later` are the sessions in which
     its customer came again.
@@ -42,6 +43,7 @@ class Case:
     is_attributed: bool
     standing: table.Standing | None
     shown: objects.Subscription | None
+    subscriptions: tuple[str, ...]
     later: Sequence[footing.Later]
     before: objects.Subscription | None
 
@@ -56,7 +58,7 @@ class Case:
         return self.is_attributed and self.connection is not None and self.connection.state == "connected"
 
 
-def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bool = False) -> Case | None:
+def load(session: Session, workspace_id: str, session_id: str, now: datetime, *, is_missing: bool = False) -> Case | None:
     """The session as rows show it; None where nobody has opened it. `is_missing`: Stripe was just asked, and has no such subscription."""
     row = session.execute(
         select(FlowSession).where(FlowSession.workspace_id == workspace_id, FlowSession.id == session_id)
@@ -72,6 +74,8 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
     )
     held = footing.held(session, row)
     chosen = [action for action in actions if choice is not None and action.choice_id == choice.id]
+    # Of several subscriptions that a choice was about, this session is told by its own.
+    chosen = [action for action in chosen if action.subscription == row.subscription] or chosen
     # What only the business gives, nothing on Stripe can show: it counts from the choice.
     is_custom = choice is not None and (choice.offer or {}).get("kind") == "custom"
     verified_at = choice.made_at if choice is not None and is_custom else _verified_at(chosen)
@@ -85,21 +89,25 @@ def load(session: Session, workspace_id: str, session_id: str, *, is_missing: bo
         verified_at=verified_at,
         undone_at=_undone_at(session, row, choice, verified_at, actions, held),
     )
-    standing, shown = (None, None)
+    was = _outcome(kept)
+    chain = footing.chain(session, row, was, visit, now)
+    standing = None
     if connection is not None and settings.attribution:
-        standing, shown = footing.of(session, row, connection, held, is_missing=is_missing)
+        standing = footing.of(session, row, connection, chain, is_missing=is_missing)
+    subscriptions = tuple(one.subscription.id for one in chain) or (row.subscription,)
     planned = next((action.call for action in chosen if action.call), None)
     return Case(
         row=row,
-        was=_outcome(kept),
+        was=was,
         looked_at=kept.checked_at if kept else None,
         revenue=dict(kept.revenue or {}) if kept else {},
         visit=visit,
         connection=connection,
         is_attributed=settings.attribution,
         standing=standing,
-        shown=shown,
-        later=footing.later(session, row, held.subscription if held is not None else None),
+        shown=chain[-1].subscription if chain and standing is not None else None,
+        subscriptions=subscriptions,
+        later=footing.later(session, row, subscriptions),
         before=objects.read_subscription(planned["before"]) if planned else None,
     )
 
@@ -122,9 +130,9 @@ def look(rt: Runtime, case: Case) -> bool:
         others = account.subscriptions(customer=case.row.customer)
         with rt.transaction(connection.workspace_id) as session:
             projections.apply_reads(session, *place, others.value.items, others.as_of)
-            later = footing.successor(session, case.row, held.subscription) if held is not None else None
-        if later is not None:
-            _read_invoices(rt, account, connection, later.subscription.id)
+            chain = footing.chain(session, case.row, case.was, case.visit, rt.now())
+        if len(chain) > 1:
+            _read_invoices(rt, account, connection, chain[-1].subscription.id)
     return is_there
 
 
@@ -204,7 +212,8 @@ def _undone_at(
         return min((at for at in own if at is not None), default=None)
     if choice.verb != "cancel" or verified_at is None:
         return None
-    signs = [action.verified_at for action in actions if action.verified_at is not None and _clears(action)]
+    ours = (action for action in actions if action.subscription == row.subscription and _clears(action))
+    signs = [action.verified_at for action in ours if action.verified_at is not None]
     told = select(SessionFact.at, SessionFact.data).where(SessionFact.session_id == row.id, SessionFact.kind == "stripe.changed")
     signs.extend(
         fact.at

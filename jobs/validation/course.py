@@ -1,6 +1,7 @@
 """Deciding one session's outcome: when the mirror is enough, when Stripe is asked, and what is written down of it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -8,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from connect_app import connections, facts
+from connect_app import connections, db, facts
 from connect_app.models import Charge, FlowSession, Invoice, Outcome, SessionFact
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
@@ -23,11 +24,19 @@ log = structlog.get_logger()
 _UNREACHABLE = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reckoned:
+    """When time alone will change an outcome next, and the sessions to be looked at again because of what it has become."""
+
+    due_at: datetime | None
+    concerns: tuple[str, ...]
+
+
 def validate(rt: Runtime, claim: work.Claim) -> work.End:
     """Bring the outcome of the session `claim.row_id` up to now. Between two looks its work row waits for the time that comes next."""
     now = rt.now()
     with rt.transaction(claim.tenant) as session:
-        case = billing.load(session, claim.tenant, claim.row_id)
+        case = billing.load(session, claim.tenant, claim.row_id, now)
     if case is None:
         return work.Done()
     is_missing, looked_at, hindrance = False, None, None
@@ -49,28 +58,33 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
         log.warning("validation.refused", session=claim.row_id, problem=str(refusal))
         hindrance = str(refusal)
     with rt.transaction(claim.tenant) as session:
-        due_at = reckon(session, claim.tenant, claim.row_id, rt.now(), looked_at=looked_at, is_missing=is_missing)
+        end = reckon(session, claim.tenant, claim.row_id, rt.now(), looked_at=looked_at, is_missing=is_missing)
+        # The session first, as who verifies an action holds it and then asks for this very work; then the work of sessions in the order of
+        # their ids, as everybody takes it; and last what all sessions of the workspace ask for.
+        for session_id in sorted({claim.row_id, *end.concerns}):
+            if session_id == claim.row_id:
+                claim.fence(session)
+            else:
+                ask(session, claim.tenant, [session_id], rt.now())
         counting.ask(session, claim.tenant, rt.now())
-        # Last: who verifies an action holds the session and then asks for this very work.
-        claim.fence(session)
     if hindrance is not None:
         return work.Again(problem=hindrance[:500], after=_UNREACHABLE)
-    if due_at is None:
+    if end.due_at is None:
         return work.Done()
-    return work.Again(problem="waits for its time", after=max(timedelta(0), due_at - rt.now()))
+    return work.Again(problem="waits for its time", after=max(timedelta(0), end.due_at - rt.now()))
 
 
 def reckon(
     session: Session, workspace_id: str, session_id: str, now: datetime, *, looked_at: datetime | None = None, is_missing: bool = False
-) -> datetime | None:
-    """Decide the outcome from what rows show, and record each step of it as a fact; gives when time alone will change it next.
+) -> Reckoned:
+    """Decide the outcome from what rows show, and record each step of it as a fact.
 
     `looked_at` is when Stripe was asked for this, `is_missing` that it has no such subscription.
     """
     hold(session, [session_id])
-    case = billing.load(session, workspace_id, session_id, is_missing=is_missing)
+    case = billing.load(session, workspace_id, session_id, now, is_missing=is_missing)
     if case is None:
-        return None
+        return Reckoned(due_at=None, concerns=())
     if case.connection is not None:
         _payments(session, case)
     was, steps = case.was, table.settled(case.was, case.visit, case.standing, now)
@@ -82,10 +96,9 @@ def reckon(
     if was is not None and (steps or looked_at is not None or case.was is not None):
         revenue = _keep(session, case, was, looked_at or case.looked_at, now)
     _tell(session, case, steps, revenue, now)
-    if steps or case.was is None:
-        # What is paid from this one on is no longer told in theirs, and what became of them may be told here.
-        ask(session, workspace_id, footing.earlier(session, case.row), now)
-    return table.due_at(was, case.visit, now)
+    # What is paid from this one on is no longer told in theirs, and what became of them may be told here.
+    concerns = footing.earlier(session, case.row) if steps else []
+    return Reckoned(due_at=table.due_at(was, case.visit, now), concerns=tuple(concerns))
 
 
 def hold(session: Session, session_ids: Iterable[str]) -> None:
@@ -129,12 +142,13 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
             outcome,
             case.shown,
             before=case.before,
-            subscriptions=_subscriptions(case),
+            subscriptions=case.subscriptions,
             since=case.visit.shown_at,
             until=case.until,
             now=now,
         )
-        revenue["told_in"] = worth.told_in(case.row.subscription, outcome, case.later)
+        decided_at = datetime.fromisoformat(revenue["decided_at"]) if "decided_at" in revenue else None
+        revenue["told_in"] = worth.told_in(case.row.subscription, outcome, case.later, decided_at)
     values = {
         "state": outcome.state,
         "how": outcome.how,
@@ -150,7 +164,7 @@ def _keep(session: Session, case: billing.Case, outcome: table.Outcome, looked_a
 
 
 def _payments(session: Session, case: billing.Case) -> None:
-    """Each invoice paid between this session and the next is a fact of it, once; and so is what was given back meanwhile, or disputed."""
+    """Each invoice paid between this session and the next is a fact of it, once; and so is what of it was given back, or is disputed."""
     row, connection = case.row, case.connection
     if connection is None:
         return
@@ -159,7 +173,7 @@ def _payments(session: Session, case: billing.Case) -> None:
         select(Invoice.id, Invoice.paid_at, Invoice.amount_paid, Invoice.currency, Invoice.subscription)
         .where(
             Invoice.connection_id == connection.id,
-            Invoice.subscription.in_(_subscriptions(case)),
+            Invoice.subscription == db.any_of(case.subscriptions),
             Invoice.is_deleted.is_(False),
             Invoice.status == "paid",
             Invoice.paid_at >= begun,
@@ -182,9 +196,9 @@ def _payments(session: Session, case: billing.Case) -> None:
         .join(Invoice, (Invoice.connection_id == Charge.connection_id) & (Invoice.id == Charge.invoice))
         .where(
             Charge.connection_id == connection.id,
-            Invoice.subscription.in_(_subscriptions(case)),
-            Charge.as_of >= begun,
-            Charge.as_of < ended,
+            Invoice.subscription == db.any_of(case.subscriptions),
+            Invoice.paid_at >= begun,
+            Invoice.paid_at < ended,
         )
     )
     for charge in session.execute(charges.order_by(Charge.id)).scalars():
@@ -200,11 +214,6 @@ def _payments(session: Session, case: billing.Case) -> None:
 def _once(session: Session, row: FlowSession, kind: str, at: datetime, told: dict[str, object], key: str, known: set[str]) -> None:
     if facts.once(row.id, kind, key) not in known:
         facts.record_once(session, row.workspace_id, row.id, kind, at, told, key=key)
-
-
-def _subscriptions(case: billing.Case) -> list[str]:
-    """The session's subscription, and the one with which its customer came back."""
-    return [case.row.subscription, *([case.shown.id] if case.shown is not None and case.shown.id != case.row.subscription else [])]
 
 
 def _access_lost(rt: Runtime, claim: work.Claim, case: billing.Case, loss: AccessLost) -> None:

@@ -48,8 +48,8 @@ class Standing:
 
     `missing`: there is no such subscription. `ended`: over, or unpaid for good. `leaving`: it will end. `paused`: nothing is collected.
     `owing`: its last invoice is not paid. `paying`: active or on trial, and none of these. `left_at` is when it ended or was set to end,
-    `door` by which way; `charged_at` is when the newest of its paid invoices was made. Where the customer left and came back with another
-    subscription, that one is shown: `successor_at` is when it began, `predecessor` how and when they had left.
+    `door` by which way; `charged_at` is when the newest of its paid invoices was made. Where the customer left and came back in time with
+    another subscription, that one is shown: `successor_at` is when they first did.
     """
 
     kind: Kind
@@ -58,15 +58,6 @@ class Standing:
     door: str | None = None
     charged_at: datetime | None = None
     successor_at: datetime | None = None
-    predecessor: "Left | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """How and when a customer left."""
-
-    at: datetime
-    door: str
 
 
 def settled(was: Outcome | None, visit: Visit, standing: Standing | None, now: datetime) -> list[Outcome]:
@@ -86,6 +77,20 @@ def following(was: Outcome | None, visit: Visit, standing: Standing | None, now:
     here = was or Outcome(state="open", since=visit.shown_at)
     same = (after.state, after.how, after.door, after.interval_ends_at) == (here.state, here.how, here.door, here.interval_ends_at)
     return None if same else after
+
+
+def back_by(was: Outcome | None, visit: Visit, *, ended_at: datetime, back_at: datetime | None, now: datetime) -> datetime:
+    """Until when another subscription counts as coming back, for who left one that ended, or will end, at `ended_at`.
+
+    Who canceled here: a save interval from that end, or from `back_at`, when they first had come back. Else: the save's own interval.
+    """
+    fired = _fired(was, visit, now)
+    if fired is None or (visit.choice == "cancel" and visit.undone_at is None):
+        return (back_at or ended_at) + visit.interval
+    how, at = fired
+    if was is not None and was.how == how and was.interval_ends_at is not None:
+        return was.interval_ends_at
+    return at + visit.interval
 
 
 def due_at(outcome: Outcome | None, visit: Visit, now: datetime) -> datetime | None:
@@ -134,13 +139,7 @@ def _waiting(was: Outcome | None, visit: Visit, now: datetime) -> Outcome:
 
 def _canceled(was: Outcome | None, visit: Visit, standing: Standing | None, now: datetime) -> Outcome:
     at = visit.verified_at or now
-    left = standing.predecessor if standing is not None else None
-    if (
-        standing is not None
-        and standing.successor_at is not None
-        and left is not None
-        and standing.successor_at <= left.at + visit.interval
-    ):
+    if visit.undone_at is None and standing is not None and standing.successor_at is not None:
         return _watched(was, visit, standing, now, how="resubscribed", fired_at=standing.successor_at)
     if visit.undone_at is not None:
         return _watched(was, visit, standing, now, how="undone", fired_at=visit.undone_at)
@@ -172,19 +171,11 @@ def _watched(was: Outcome | None, visit: Visit, standing: Standing | None, now: 
         return known
     if standing.kind == "missing" or (how not in ("undone", "resubscribed") and _was_over(visit, standing)):
         return known if known.state == "unknown" else replace(known, state="unknown", since=now, door=None)
-    if (left := _left(standing, None if how == "resubscribed" else ends_at)) is not None:
-        return replace(known, state="lost", since=left.at, door=left.door)
+    if standing.kind in ("ended", "leaving"):
+        return replace(known, state="lost", since=standing.left_at or standing.as_of, door=standing.door or "outside")
     if known.state in ("lost", "unknown"):
         return replace(known, state="watch", since=standing.as_of, door=None)
     return _stayed(known, standing, now, ends_at)
-
-
-def _left(standing: Standing, back_by: datetime | None) -> Left | None:
-    """How the customer left, unless they are here, or back with another subscription by then."""
-    if standing.kind in ("ended", "leaving"):
-        return Left(at=standing.left_at or standing.as_of, door=standing.door or "outside")
-    is_late = back_by is not None and standing.successor_at is not None and standing.successor_at > back_by
-    return standing.predecessor if is_late else None
 
 
 def _stayed(known: Outcome, standing: Standing, now: datetime, ends_at: datetime) -> Outcome:

@@ -2,8 +2,9 @@
 
 The shape of `outcomes.revenue`, every amount `{amount, currency}` in minor units, `amount` null where it cannot be said:
 `{stake?: amount + {read_at}, fired?: amount + {status, read_at}, ended?: amount + {status, read_at}, saved: amount|null, lost: amount|null,
-told_in?: session|null, paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fired` and `ended` are frozen when they
-are first known; `paid` is of the last look. Where `told_in` names a later session, all but `paid` is counted there and not here.
+decided_at?, told_in?: session|null, paid?: {<currency>: {paid, refunded, disputed}}, paid_read_at?}`. `stake`, `fired`, `ended` and
+`decided_at` (when it was first saved) are frozen when first known; `paid` is of the last look. Where `told_in` names a later session,
+all but `paid` is counted there and not here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ def weighed(
         weight.setdefault("stake", {**(at_stake or present), "read_at": now.isoformat()})
         if outcome.state != "open":
             weight.setdefault("fired", {**present, "status": str(shown.status), "read_at": now.isoformat()})
+        if outcome.state == "saved":
+            weight.setdefault("decided_at", now.isoformat())
         if outcome.state == "saved" and not known.get("saved"):
             weight["ended"] = {**present, "status": str(shown.status), "read_at": now.isoformat()}
     weight["saved"] = _amount(weight.get("ended")) if outcome.state == "saved" else None
@@ -58,24 +61,39 @@ def weighed(
     return weight
 
 
-def told_in(subscription: str, outcome: table.Outcome, later: Sequence[footing.Later]) -> str | None:
+def told_in(subscription: str, outcome: table.Outcome, later: Sequence[footing.Later], decided_at: datetime | None) -> str | None:
     """The session in whose amounts those of this one (about `subscription`) are, so that sums have them once; None: they are its own.
 
-    That is the last one that was lost to the same departure; or, of who is still here, the last one that began before this was decided.
+    That is the last one that was lost to the same departure; or, of who is still here, the last one that began before this one was first
+    saved, at `decided_at`. Only one by which its case is told.
     """
-    for one in reversed(later):
+    for place, one in reversed(list(enumerate(later))):
+        if _is_passed(one, later[place + 1 :]):
+            continue
         if outcome.state in ("lost", "canceled"):
             # A subscription has one departure at a time; one that followed it was left after the session about that began.
             is_same = one.subscription == subscription or one.shown_at.replace(microsecond=0) <= outcome.since
             if one.state in ("lost", "canceled") and is_same:
                 return one.id
-        elif outcome.state in _HERE and one.state in _HERE and (outcome.state != "saved" or _began_before(one, outcome.interval_ends_at)):
+        elif (
+            outcome.state in _HERE and one.state in _HERE and (outcome.state != "saved" or decided_at is None or one.shown_at < decided_at)
+        ):
             return one.id
     return None
 
 
-def _began_before(one: footing.Later, at: datetime | None) -> bool:
-    return at is not None and one.shown_at < at
+def _is_passed(one: footing.Later, following: Sequence[footing.Later]) -> bool:
+    """Whether a later session tells of the case of this one."""
+    joins_until = one.joins_until
+    for each in following:
+        if each.subscription != one.subscription:
+            continue
+        if each.shown_at > joins_until:
+            return False
+        if each.state not in ("open", "unknown"):
+            return True
+        joins_until = each.joins_until
+    return False
 
 
 def paid_since(

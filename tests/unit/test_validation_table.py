@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.validation import footing, table, worth
-from jobs.validation.table import Left, Outcome, Standing, Visit
+from jobs.validation.table import Outcome, Standing, Visit
 
 DAY = timedelta(days=1)
 MARCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,7 +48,6 @@ def told(found: Outcome) -> tuple[str, str | None, str | None]:
 WATCH = Outcome(state="watch", since=MARCH, how="kept", interval_ends_at=END)
 SAVED = replace(WATCH, state="saved", since=END)
 PAUSED = replace(WATCH, state="paused", since=END)
-LEFT, BY_PORTAL = Left(at=day(3), door="outside"), Left(at=day(3), door="portal")
 LOST = replace(WATCH, state="lost", since=day(3), door="outside")
 
 
@@ -108,9 +107,7 @@ LOST = replace(WATCH, state="lost", since=day(3), door="outside")
         (LOST, KEPT, paying(day(5)), day(5), ("watch", "kept", None)),
         (LOST, KEPT, paying(day(40)), day(40), ("saved", "kept", None)),
         # lost -> watch: resubscribed within the interval, and not later.
-        (LOST, KEPT, paying(day(20), successor_at=day(19), predecessor=LEFT), day(20), ("watch", "kept", None)),
-        (LOST, KEPT, paying(day(50), successor_at=day(49), predecessor=LEFT), day(50), ("lost", "kept", "outside")),
-        (WATCH, KEPT, paying(day(50), successor_at=day(49), predecessor=BY_PORTAL), day(50), ("lost", "kept", "portal")),
+        (LOST, KEPT, paying(day(20), successor_at=day(19)), day(20), ("watch", "kept", None)),
         # canceled -> watch: undone, or resubscribed within the interval.
         (Outcome(state="canceled", since=MARCH), replace(CANCELED, undone_at=day(2)), paying(day(2)), day(2), ("watch", "undone", None)),
         (None, replace(CANCELED, undone_at=day(2)), paying(day(32)), day(32), ("saved", "undone", None)),
@@ -118,14 +115,14 @@ LOST = replace(WATCH, state="lost", since=day(3), door="outside")
         (
             Outcome(state="canceled", since=MARCH),
             CANCELED,
-            paying(day(45), successor_at=day(44), predecessor=Left(at=day(25), door="flow")),
+            paying(day(45), successor_at=day(44)),
             day(45),
             ("watch", "resubscribed", None),
         ),
         (
             Outcome(state="canceled", since=MARCH),
             CANCELED,
-            paying(day(80), successor_at=day(79), predecessor=Left(at=day(25), door="flow")),
+            ended(day(80), door="flow", left=day(25)),
             day(80),
             ("canceled", None, None),
         ),
@@ -163,27 +160,51 @@ def test_billing_is_asked_when_a_save_fires_and_when_its_interval_is_over() -> N
 
 
 def later(state: str, at: datetime, subscription: str = "sub_1") -> footing.Later:
-    return footing.Later(id=f"ses_{state}_{at:%j}", subscription=subscription, shown_at=at, state=state)
+    return footing.Later(id=f"ses_{state}_{at:%j}", subscription=subscription, shown_at=at, joins_until=at + 30 * DAY, state=state)
+
+
+def told_in(outcome: Outcome, *others: footing.Later, decided_at: datetime | None = None) -> str | None:
+    return worth.told_in("sub_1", outcome, others, decided_at)
 
 
 def test_a_departure_is_told_in_the_last_session_that_was_lost_to_it() -> None:
     lost = Outcome(state="lost", since=day(40), how="kept", interval_ends_at=END)
-    again, third = later("lost", day(20)), later("canceled", day(50))
-    assert worth.told_in("sub_1", lost, [again, third]) == third.id
-    assert worth.told_in("sub_1", lost, [again, later("unknown", day(50))]) == again.id
-    assert worth.told_in("sub_1", lost, [later("open", day(20)), later("saved", day(30))]) is None
+    again, third = later("lost", day(20)), later("canceled", day(90))
+    assert told_in(lost, again, third) == third.id
+    assert told_in(lost, again, later("unknown", day(50))) == again.id
+    assert told_in(lost, later("open", day(20)), later("saved", day(30))) is None
     # Of the subscription that followed: that departure, or another one of a customer who came back too late.
-    assert worth.told_in("sub_1", lost, [later("canceled", day(40) + timedelta(milliseconds=300), "sub_2")]) is not None
-    assert worth.told_in("sub_1", lost, [later("canceled", day(41), "sub_2")]) is None
-    assert worth.told_in("sub_1", Outcome(state="canceled", since=day(1)), [third]) == third.id
+    assert told_in(lost, later("canceled", day(40) + timedelta(milliseconds=300), "sub_2")) is not None
+    assert told_in(lost, later("canceled", day(41), "sub_2")) is None
+    assert told_in(Outcome(state="canceled", since=day(1)), third) == third.id
 
 
-def test_who_came_again_before_it_was_decided_is_worth_what_they_are_once() -> None:
-    assert worth.told_in("sub_1", WATCH, [later("saved", day(60))]) == "ses_saved_120"
-    assert worth.told_in("sub_1", SAVED, [later("watch", day(29), "sub_2")]) == "ses_watch_089"
-    assert worth.told_in("sub_1", SAVED, [later("saved", day(31))]) is None
-    assert worth.told_in("sub_1", SAVED, [later("lost", day(3)), later("unknown", day(4))]) is None
-    assert worth.told_in("sub_1", Outcome(state="unknown", since=MARCH), [later("saved", day(3))]) is None
+def test_what_a_later_session_tells_of_its_case_is_not_counted_with_one_before_it() -> None:
+    lost = Outcome(state="lost", since=day(60), how="kept", interval_ends_at=END)
+    assert told_in(lost, later("lost", day(40)), later("watch", day(60))) is None
+    assert told_in(lost, later("lost", day(40)), later("open", day(60))) == "ses_lost_100"
+    assert told_in(lost, later("lost", day(40)), later("watch", day(90))) == "ses_lost_100"
+
+
+def test_who_came_again_before_they_were_first_saved_is_worth_what_they_are_once() -> None:
+    assert told_in(WATCH, later("saved", day(60))) == "ses_saved_120"
+    assert told_in(SAVED, later("watch", day(29), "sub_2"), decided_at=END) == "ses_watch_089"
+    assert told_in(SAVED, later("saved", day(31)), decided_at=END) is None
+    # They owed when their interval was over.
+    assert told_in(SAVED, later("saved", day(31)), decided_at=day(40)) == "ses_saved_091"
+    assert told_in(SAVED, later("lost", day(3)), later("unknown", day(4)), decided_at=END) is None
+    assert told_in(Outcome(state="unknown", since=MARCH), later("saved", day(3))) is None
+
+
+def test_who_left_is_back_in_time_by_the_interval_of_the_save_or_by_one_from_what_they_canceled() -> None:
+    def by(was: Outcome | None, visit: Visit, back_at: datetime | None = None) -> datetime:
+        return table.back_by(was, visit, ended_at=day(60), back_at=back_at, now=day(70))
+
+    assert by(LOST, KEPT) == by(None, KEPT) == END
+    assert by(None, CANCELED) == day(90)
+    assert by(None, CANCELED, back_at=day(70)) == day(100)
+    assert by(None, replace(CANCELED, undone_at=day(5))) == day(35)
+    assert by(replace(WATCH, interval_ends_at=day(33)), KEPT) == day(33)
 
 
 def test_time_is_waited_for_only_where_it_can_change_something() -> None:
