@@ -38,8 +38,8 @@ def test_a_hundred_and_twenty_choices_under_kills_flushes_a_crash_and_faults_tak
     verdict = storming.rage(place, storming.SMALL)
     print(verdict)  # noqa: T201  a storm's numbers are worth keeping: pytest -rP shows them
     assert verdict.is_clean, str(verdict)
-    assert verdict.struck > 0.2, str(verdict)
-    assert verdict.deaths >= 10, str(verdict)
+    assert verdict.struck > 0.15, str(verdict)
+    assert verdict.deaths >= 5, str(verdict)
     assert (verdict.flushes, verdict.shots) >= (1, 1), str(verdict)
     # A few may honestly end with a person, where Stripe went on failing; they are no more than a handful.
     assert verdict.findings.states["verified"] >= 115, str(verdict)

@@ -30,15 +30,17 @@ class Ground:
     def unsettled(self) -> list[Any]:
         return [row for row in self.place.actions() if row.state not in oracle.SETTLED]
 
+    def is_settled(self) -> bool:
+        """Whether every action has come to an end; of a database that is away nobody knows."""
+        try:
+            return not self.unsettled()
+        except SQLAlchemyError:
+            return False
+
     def settle(self, seconds: float) -> float:
         """Wait until every action has come to an end, or for so long; gives how long it took."""
         began = time.monotonic()
-        while time.monotonic() - began < seconds:
-            try:
-                if not self.unsettled():
-                    break
-            except SQLAlchemyError:
-                pass
+        while time.monotonic() - began < seconds and not self.is_settled():
             time.sleep(0.1)
         return time.monotonic() - began
 
