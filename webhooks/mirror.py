@@ -81,6 +81,15 @@ def schedule(session: Session, connection_id: str, id: str) -> objects.Schedule 
     return _one(session, Schedule, objects.read_schedule, connection_id, id)
 
 
+def schedules(session: Session, connection_id: str, most: int) -> dict[str, objects.Schedule]:
+    """The schedules that lead a subscription, by id; at most `most`."""
+    leading = select(Schedule.raw).where(
+        Schedule.connection_id == connection_id, Schedule.is_deleted.is_(False), Schedule.status.in_(("active", "not_started"))
+    )
+    rows = session.execute(leading.order_by(Schedule.id).limit(most)).scalars()
+    return {one.id: one for one in map(objects.read_schedule, rows)}
+
+
 def coupon(session: Session, connection_id: str, id: str) -> objects.Coupon | None:
     return _one(session, Coupon, objects.read_coupon, connection_id, id)
 

@@ -1,7 +1,7 @@
 """Whether an offer can be made to a subscription of the mirror, by the law that customers' pages go by; and the reason where it cannot."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app.models import Audience
-from connect_app.stripe_gateway.objects import Subscription
+from connect_app.stripe_gateway.objects import Schedule, Subscription
 from flow_pages.document import Offer
 from flow_pages.offers import Known, Option, conceivable, limits, named, refusal
 from jobs.plans import Refused
@@ -18,6 +18,8 @@ from webhooks import audiences, catalogue, mapping, mirror
 log = structlog.get_logger()
 
 _NOTHING = limits.Ledger(spent={})
+# Whoever is led by one beyond these is told of as if nobody had read it.
+_MOST_SCHEDULES = 5000
 
 # What the codes of jobs.plans are called in a table; its messages say the rest.
 TITLES = {
@@ -48,7 +50,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What verdicts on one offer are based on: the coupons and prices it names, and the rule of its audience.
+    """What verdicts on one offer are based on: the coupons and prices it names, the rule of its audience, and the account's schedules.
 
     `is_for_nobody`: its audience is gone or can no longer be read.
     """
@@ -60,6 +62,7 @@ class Ground:
     rule: audiences.Rule | None = None
     mappings: Sequence[mapping.Mapping] = ()
     is_for_nobody: bool = False
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
     def is_for_all(self) -> bool:
@@ -71,8 +74,9 @@ def ground(session: Session, workspace_id: str, connection_id: str, offer: Offer
     """What the mirror and the workspace have of all that the offer names."""
     offer = offer.model_copy(update={"starts_on": None, "ends_on": None})
     known = _known(session, connection_id, [offer], mode)
+    schedules = mirror.schedules(session, connection_id, _MOST_SCHEDULES)
     if offer.audience is None:
-        return Ground(offer=offer, mode=mode, known=known)
+        return Ground(offer=offer, mode=mode, known=known, schedules=schedules)
     row = session.execute(select(Audience).where(Audience.workspace_id == workspace_id, Audience.id == offer.audience)).scalar_one_or_none()
     try:
         rule = audiences.parse(row.rule) if row is not None else None
@@ -87,6 +91,7 @@ def ground(session: Session, workspace_id: str, connection_id: str, offer: Offer
         rule=rule,
         mappings=mapping.of_workspace(session, workspace_id),
         is_for_nobody=rule is None,
+        schedules=schedules,
     )
 
 
@@ -101,7 +106,8 @@ def of(on: Ground, subscription: Subscription, subject: catalogue.Subject | None
     if limits.in_the_way(offer, subscription, _NOTHING, None, now) == "discounted":
         return Refused(code="discounted", message="The subscription has a discount, and this offer is not made then.")
     ways = conceivable(offer, subscription, mode=on.mode, session_id="preview", now=now)
-    refusals = {way.key: refusal(way, subscription, on.known, mode=on.mode, now=now) for way in ways}
+    known = replace(on.known, schedule=on.schedules.get(subscription.schedule or ""))
+    refusals = {way.key: refusal(way, subscription, known, mode=on.mode, now=now) for way in ways}
     if found := [way for way in ways if refusals[way.key] is None]:
         return found
     told = next((one for one in refusals.values() if one is not None), None)
