@@ -48,16 +48,24 @@ def wait(rt: Runtime, account: str, mode: str) -> None:
     time.sleep(min(delay, _LONGEST_SLEEP))
 
 
-def reserve(rt: Runtime, account: str, mode: str, purpose: str) -> timedelta | None:
-    """None when a request may be made now; else when to come back, with a place kept under `purpose` until then."""
+def reserve(rt: Runtime, account: str, mode: str, purpose: str, *, is_early: bool = False) -> timedelta | None:
+    """None when a request may be made now; else when to come back, with a place kept under `purpose` until then.
+
+    Say `is_early` where one may come back before that: the place is good from its time on only.
+    """
     slot = f"holdfast:budget:place:{purpose}"
     try:
-        if rt.redis.getdel(slot) is not None:
+        kept = rt.redis.get(slot)
+        if kept is not None:
+            left = int(kept) - _now(rt) if is_early else 0
+            if left > 0:
+                return timedelta(milliseconds=left)
+            rt.redis.delete(slot)
             return None
         delay = _take(rt, account, mode)
         if not delay:
             return None
-        rt.redis.set(slot, "1", px=int(delay * 1000) + 60_000)
+        rt.redis.set(slot, str(_now(rt) + round(delay * 1000)), px=int(delay * 1000) + 60_000)
     except RedisError:
         time.sleep(_BLIND_PACE)
         return None
@@ -95,6 +103,12 @@ def _rest(account: str, mode: str) -> str:
 
 def _bucket(account: str, mode: str) -> str:
     return f"holdfast:budget:{account}:{mode}"
+
+
+def _now(rt: Runtime) -> int:
+    """Redis's own time, in milliseconds."""
+    seconds, micros = rt.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _take(rt: Runtime, account: str, mode: str) -> float:

@@ -42,7 +42,7 @@ def _pace(rt: Runtime, connection: Connection, until: float) -> timedelta | None
     resting = budget.resting(rt, connection.account, connection.mode)
     if resting is not None:
         return resting
-    while (later := budget.reserve(rt, connection.account, connection.mode, f"reads/{connection.id}")) is not None:
+    while (later := budget.reserve(rt, connection.account, connection.mode, f"reads/{connection.id}", is_early=True)) is not None:
         if time.monotonic() + later.total_seconds() > until:
             # So short a time is less than a sweep takes to ring: at once to the back of those who wait.
             return later if later.total_seconds() > _SECONDS else timedelta(0)
