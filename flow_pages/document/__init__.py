@@ -1,6 +1,6 @@
 """What a flow consists of: the document that a published version keeps and that a session walks through."""
 
-from flow_pages.document.defaults import DEFAULT_OFFER, control_flow, default_flow
+from flow_pages.document.defaults import control_flow, default_flow
 from flow_pages.document.flow import CancelOptions, Confirm, Done, Feedback, Flow, Reason, Survey, parse
 from flow_pages.document.offers import (
     MOST_SHOWN,
@@ -19,7 +19,6 @@ from flow_pages.document.offers import (
 )
 
 __all__ = [
-    "DEFAULT_OFFER",
     "MOST_SHOWN",
     "CancelOptions",
     "Confirm",

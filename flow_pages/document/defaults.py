@@ -3,7 +3,8 @@
 from flow_pages.document.flow import Confirm, Done, Flow, Reason, Survey
 from flow_pages.document.offers import Coupons, DiscountOffer
 
-DEFAULT_OFFER = "stay_discount"
+# What the first offer is called until the workspace has given it an id.
+_FIRST = "stay_discount"
 
 
 def default_flow(*, test_coupon: str | None = None, live_coupon: str | None = None) -> Flow:
@@ -13,7 +14,7 @@ def default_flow(*, test_coupon: str | None = None, live_coupon: str | None = No
             title="Before you go, what made you decide to cancel?",
             body="Hi {{ first_name | default: 'there' }}. Your answer helps us to get better. You can skip this.",
             reasons=(
-                Reason(id="too_expensive", label="It is too expensive", feedback="too_expensive", offers=(DEFAULT_OFFER,)),
+                Reason(id="too_expensive", label="It is too expensive", feedback="too_expensive", offers=(_FIRST,)),
                 Reason(id="unused", label="I don’t use it enough", feedback="unused"),
                 Reason(id="missing_features", label="It lacks something I need", feedback="missing_features"),
                 Reason(id="switched_service", label="I’m moving to another product", feedback="switched_service"),
@@ -25,7 +26,7 @@ def default_flow(*, test_coupon: str | None = None, live_coupon: str | None = No
         ),
         offers=(
             DiscountOffer(
-                id=DEFAULT_OFFER,
+                id=_FIRST,
                 coupons=Coupons(test=test_coupon, live=live_coupon),
                 headline="Would a lower price help?",
                 body="Stay on {{ plan_name | default: 'your plan' }} and pay less. Nothing else changes, and you can still cancel later.",

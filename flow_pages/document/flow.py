@@ -105,12 +105,6 @@ class Flow(Part):
         names = dict.fromkeys((*(reason.offers if reason else ()), *self.closing))
         return tuple(offer for name in names if (offer := self.offer(name)) is not None)
 
-    def with_offer(self, offer: Offer) -> "Flow":
-        """This flow with the offer of that id replaced; ValueError where it has none."""
-        if self.offer(offer.id) is None:
-            raise ValueError(f"no offer {offer.id}")
-        return self.model_copy(update={"offers": tuple(offer if one.id == offer.id else one for one in self.offers)})
-
     def as_json(self) -> Json:
         """What `flow_versions.document` keeps."""
         kept: Json = self.model_dump(mode="json")

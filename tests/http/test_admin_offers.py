@@ -310,7 +310,7 @@ def test_a_chain_that_is_too_long_is_refused_and_nothing_changes(rt: Runtime, st
     with rt.transaction(stage.workspace_id) as session:
         offer = offers.read({"kind": "pause", "id": "x", "headline": "H", "accept": "A", "decline": "D", "interval": "month", "count": 1})
         for n in range(20):
-            place = offers.EVERYWHERE
+            place = offers.Placement(where="closing")
             offers.add(session, stage.workspace_id, name=f"P{n}", offer=offer, placement=place, now=rt.now(), by="operator")
     assert "More than 20 offers would follow each other" in said(refused(editor, "/offers/new?kind=pause", **BREAK))
     assert len(kept(rt, stage)) == 21

@@ -4,7 +4,6 @@ from connect_app.admin.offers.numbers import Tally, tallies
 from connect_app.admin.offers.pickers import Choice, Picker, coupons, currencies, is_offered, is_ready, labels, prices, terms
 from connect_app.admin.offers.reach import Part, Reach, look
 from connect_app.admin.offers.shelf import (
-    EVERYWHERE,
     Kept,
     NotKept,
     Placement,
@@ -22,7 +21,6 @@ from connect_app.admin.offers.shelf import (
 from connect_app.admin.offers.words import KINDS, Kind, placed, said
 
 __all__ = [
-    "EVERYWHERE",
     "KINDS",
     "Choice",
     "Kept",

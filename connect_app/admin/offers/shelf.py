@@ -35,9 +35,6 @@ class Placement(Part):
     reasons: tuple[Name, ...] = Field(default=(), max_length=12)
 
 
-EVERYWHERE = Placement(where="closing")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """An offer by name: what it is, where it stands, whether it is switched on, and its place among the others."""
