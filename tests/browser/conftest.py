@@ -93,11 +93,11 @@ class House:
         assert requests.post(f"{portal['url']}/card", data={"number": "4242424242424242"}, timeout=10).status_code == 200
         subscription = self.stripe("POST", "subscriptions", **{"customer": customer["id"], "items[0][price]": price["id"]})
         assert subscription["status"] == "active"
-        self.mirrored(subscription["id"], "active")
+        self.mirrored(subscription["id"], "active", invoice=True)
         return {"customer": customer["id"], "subscription": subscription["id"], "shape": "newcomer"}
 
-    def mirrored(self, subscription: str, status: str) -> None:
-        """Return once Stripe's news of it have been delivered and understood, so that no page is drawn from what was true before."""
+    def mirrored(self, subscription: str, status: str, *, invoice: bool = False) -> None:
+        """Return once Stripe's news of it, and of its bill if so asked, are understood: no page is drawn from what was true before."""
         rt = self.running.runtime()
         try:
             with rt.transaction() as session:
@@ -106,7 +106,9 @@ class House:
             for _ in range(200):
                 with rt.transaction(home.workspace_id) as session:
                     found = mirror.subscription(session, home.connection_id, subscription)
-                if found is not None and found.status == status:
+                    bills = mirror.invoices_of(session, home.connection_id, subscription=subscription)
+                billed = any(bill.status == "paid" for bill in bills) or not invoice
+                if billed and found is not None and found.status == status:
                     return
                 time.sleep(0.1)
         finally:

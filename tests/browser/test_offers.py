@@ -22,9 +22,12 @@ def page(request: pytest.FixtureRequest, browser: Browser, house: House) -> Iter
     house.sign_in(page)
     yield page
     page.goto(house.admin("offers"))
-    for link in page.get_by_role("link", name="A summer break").all():
-        page.goto(house.admin("offers/" + str(link.get_attribute("href")).rsplit("/", 1)[1] + "#delete"))
+    # Read from the page before it is left: a locator looks again each time it is asked.
+    made = [str(link.get_attribute("href")).rsplit("/", 1)[1] for link in page.get_by_role("link", name="A summer break").all()]
+    for offer in made:
+        page.goto(house.admin(f"offers/{offer}#delete"))
         page.get_by_role("button", name="Delete offer").dispatch_event("click")
+        expect(page).to_have_url(re.compile("/offers$"))
     context.close()
 
 
