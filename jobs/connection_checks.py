@@ -1,14 +1,12 @@
 """Looking after a connection: can we read and write there, is Stripe's own cancel open, and giving up our access."""
 
-from datetime import datetime
-
 from connect_app import connections, ids
 from connect_app.models import Connection
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
-from jobs import work
+from jobs import access, work
 
 
 def check(rt: Runtime, claim: work.Claim) -> work.End:
@@ -23,10 +21,7 @@ def check(rt: Runtime, claim: work.Claim) -> work.End:
         can_write = _can_write(account, connection)
         is_open = _is_portal_cancel_open(account)
     except AccessLost as loss:
-        if not loss.is_disconnected:
-            return work.Again(problem=str(loss))
-        _lost(rt, claim, connection, rt.now())
-        return work.Done()
+        return access.lost(rt, claim, connection, loss)
     except Transient as failure:
         return work.Again(problem=str(failure))
     except Refused as refusal:
@@ -95,10 +90,3 @@ def _is_portal_cancel_open(account: AccountGateway) -> bool | None:
             after = page.last_id
     except Refused:
         return None
-
-
-def _lost(rt: Runtime, claim: work.Claim, connection: Connection, now: datetime) -> None:
-    with rt.transaction(claim.tenant) as session:
-        claim.fence(session)
-        actor = f"stripe:{connection.account}"
-        connections.lost(session, claim.tenant, connection.id, at=now, reason="access_lost", actor=actor)

@@ -12,7 +12,7 @@ from connect_app import connections
 from connect_app.models import Connection, Customer, FirstPurchase, Invoice, Subscription
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
-from jobs import budget, queues, work
+from jobs import access, budget, queues, work
 from webhooks import catalogue, mapping
 from webhooks.catalogue import Subject
 
@@ -83,13 +83,7 @@ def _ask(rt: Runtime, claim: work.Claim, connection: Connection, customer: str) 
     except Missing:
         paid_at = None
     except AccessLost as loss:
-        if not loss.is_disconnected:
-            return work.Again(problem=str(loss))
-        with rt.transaction(claim.tenant) as session:
-            claim.fence(session)
-            actor = f"stripe:{connection.account}"
-            connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=actor)
-        return work.Done()
+        return access.lost(rt, claim, connection, loss)
     except Transient as failure:
         return work.Again(problem=str(failure))
     except Refused as refusal:

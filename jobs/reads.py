@@ -9,7 +9,7 @@ from sqlalchemy import text
 from connect_app import connections
 from connect_app.models import Connection
 from connect_app.runtime import Runtime
-from jobs import budget, queues, stripe_events, turns, work
+from jobs import budget, queues, turns, work
 
 # The longest turn, in reads and in seconds: so long does one account keep each other one waiting.
 TURN = 20
@@ -31,7 +31,7 @@ def take_turn(rt: Runtime, claim: work.Claim) -> work.End:
         later = _pace(rt, connection, until)
         if later is not None:
             return work.Again(problem="waiting for the account", after=later)
-        work.perform(rt, work_id, stripe_events.read_again)
+        work.perform(rt, work_id)
         if time.monotonic() > until:
             break
     return _left(rt, connection)

@@ -15,7 +15,7 @@ from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.answers import Read
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
-from jobs import budget, work
+from jobs import access, budget, work
 from webhooks import news, projections, store
 
 log = structlog.get_logger()
@@ -90,24 +90,10 @@ def _understand(session: Session, lane: store.Lane, waiting: list[store.Waiting]
 
 
 def refetch(rt: Runtime, claim: work.Claim) -> work.End:
-    """`read_again`, at the account's pace."""
-    connection = _connection(rt, claim)
-    if connection is None:
-        return work.Done()
-    # The drains of all accounts wait behind this: one whose answers do not come is left alone for a while.
-    later = budget.resting(rt, connection.account, connection.mode)
-    if later is not None:
-        return work.Again(problem="the account's answers do not come", after=later)
-    later = budget.reserve(rt, connection.account, connection.mode, claim.id)
-    if later is not None:
-        return work.Again(problem="waiting for the account's rate budget", after=later)
-    return read_again(rt, claim)
-
-
-def read_again(rt: Runtime, claim: work.Claim) -> work.End:
-    """Read one object (`connection/kind/id`) from its account, now, and keep what is there."""
-    connection = _connection(rt, claim)
-    if connection is None:
+    """Read one object (`connection/kind/id`) from its account, now, and keep what is there. `jobs.reads` minds the account's pace."""
+    with rt.transaction(claim.tenant) as session:
+        connection = connections.by_id(session, claim.row_id.partition("/")[0])
+    if connection is None or connection.state != "connected":
         return work.Done()  # a reconnect reads everything in again
     _, kind, id = claim.row_id.split("/", 2)
     stripe = rt.quick_stripe if claim.attempts <= _QUICK_TRIES else rt.stripe
@@ -119,7 +105,7 @@ def read_again(rt: Runtime, claim: work.Claim) -> work.End:
     except Missing:
         pass
     except AccessLost as loss:
-        return _access_lost(rt, claim, connection, loss)
+        return access.lost(rt, claim, connection, loss)
     except Transient as failure:
         if time.monotonic() - began > 1:
             budget.rest(rt, connection.account, connection.mode)
@@ -134,13 +120,6 @@ def read_again(rt: Runtime, claim: work.Claim) -> work.End:
         # Something else was kept in the very second of this read: only a later one can tell which came last.
         return work.Again(problem="read in the same second as other news", after=timedelta(seconds=1))
     return work.Done()
-
-
-def _connection(rt: Runtime, claim: work.Claim) -> Connection | None:
-    """The connection of a read that is owed; None where it is over."""
-    with rt.transaction(claim.tenant) as session:
-        connection = connections.by_id(session, claim.row_id.partition("/")[0])
-    return connection if connection is not None and connection.state == "connected" else None
 
 
 def _keep(session: Session, connection: Connection, kind: str, id: str, read: Read[projections.Mirrored] | None, now: datetime) -> bool:
@@ -159,13 +138,3 @@ def _keep(session: Session, connection: Connection, kind: str, id: str, read: Re
 def refetch_given_up(rt: Runtime, claim: work.Claim, problem: str) -> None:
     """The mirror keeps what it has; the next news of the object asks again."""
     log.error("refetch.given_up", object=claim.row_id, workspace=claim.workspace_id, problem=problem, at=rt.now().isoformat())
-
-
-def _access_lost(rt: Runtime, claim: work.Claim, connection: Connection, loss: AccessLost) -> work.End:
-    if not loss.is_disconnected:
-        return work.Again(problem=str(loss))
-    with rt.transaction(claim.tenant) as session:
-        claim.fence(session)
-        actor = f"stripe:{connection.account}"
-        connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=actor)
-    return work.Done()

@@ -76,9 +76,6 @@ class Claim:
             raise LeaseLost(self.id)
 
 
-Handler = Callable[[Runtime, Claim], End]
-
-
 _hands: hands.Hands | None = None
 
 
@@ -103,18 +100,15 @@ def heed(rt: Runtime, work_id: str) -> End | None:
     return perform(rt, work_id)
 
 
-def perform(rt: Runtime, work_id: str, handler: Handler | None = None) -> End | None:
-    """Do one row of work if it is due and free; None where it is not, or where the lease was lost on the way.
-
-    `handler` takes the place of the one of its kind.
-    """
+def perform(rt: Runtime, work_id: str) -> End | None:
+    """Do one row of work if it is due and free; None where it is not, or where the lease was lost on the way."""
     claim = _claim(rt, work_id)
     if claim is None:
         return None
     with structlog.contextvars.bound_contextvars(work=claim.id, kind=claim.kind, row=claim.row_id, job_id=ids.new("job")):
         log.info("work.claimed", token=claim.token, attempt=claim.attempts, pid=os.getpid())
         try:
-            end = _handle(rt, claim, handler)
+            end = _handle(rt, claim)
             # Said before the lease is given back: nobody else's claim of this row can be logged earlier than this.
             log.info("work.handled", token=claim.token, end=type(end).__name__, problem=getattr(end, "problem", None), pid=os.getpid())
             _finish(rt, claim, end)
@@ -185,10 +179,10 @@ def _claim(rt: Runtime, work_id: str) -> Claim | None:
     )
 
 
-def _handle(rt: Runtime, claim: Claim, handler: Handler | None) -> End:
+def _handle(rt: Runtime, claim: Claim) -> End:
     kind = queues.KINDS[claim.kind]
     try:
-        end = (handler or resolve(kind.handler))(rt, claim)
+        end = resolve(kind.handler)(rt, claim)
     except LeaseLost:
         raise
     except Exception as error:

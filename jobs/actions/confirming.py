@@ -8,7 +8,7 @@ from connect_app import connections
 from connect_app.models import Action, Connection
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
-from jobs import budget, plans, work
+from jobs import access, budget, plans, work
 from jobs.actions import ledger, look, settlement
 from jobs.actions.conversation import Conversation
 from jobs.actions.look import Look
@@ -39,7 +39,7 @@ def confirm(rt: Runtime, claim: work.Claim) -> work.End:
         for one in waiting:
             _look_for(rt, claim, one, connection)
     except AccessLost as loss:
-        return _access_lost(rt, claim, connection, loss)
+        return access.lost(rt, claim, connection, loss)
     except Transient as failure:
         return work.Again(problem=f"stripe: {failure}"[:500])
     except Missing:
@@ -90,12 +90,3 @@ def _theirs() -> Select[Action]:
 def _of_subscription(action: Action) -> Select[Action]:
     same = Action.connection_id == action.connection_id, Action.subscription == action.subscription
     return _theirs().where(*same).order_by(Action.asked_at, Action.id)
-
-
-def _access_lost(rt: Runtime, claim: work.Claim, connection: Connection, loss: AccessLost) -> work.End:
-    if not loss.is_disconnected:
-        return work.Again(problem=str(loss)[:500])
-    with rt.transaction(claim.tenant) as session:
-        claim.fence(session)
-        connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=f"stripe:{connection.account}")
-    return work.Done()

@@ -16,7 +16,7 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from connect_app.stripe_gateway.answers import Page, Read
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
-from jobs import budget, queues, work
+from jobs import access, budget, queues, work
 from jobs.backfill import leavings, pages, progress, stages
 from jobs.backfill.lanes import WIDTH, Lane, divided
 from jobs.backfill.progress import Progress
@@ -227,13 +227,10 @@ def _ask(session: Session, claim: work.Claim, kind: str, now: datetime) -> None:
 
 
 def _access_lost(rt: Runtime, claim: work.Claim, connection: Connection, loss: AccessLost) -> work.End:
-    if not loss.is_disconnected:
-        return work.Again(problem=str(loss))
-    with rt.transaction(claim.tenant) as session:
-        now = connections.by_id(session, connection.id)
-        if now is not None:
-            connections.save_read_in(session, connection.id, {**now.read_in, "state": "failed", "error": str(loss)[:500]})
-        actor = f"stripe:{connection.account}"
-        connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=actor)
-        claim.fence(session)
-    return work.Done()
+    if loss.is_disconnected:
+        with rt.transaction(claim.tenant) as session:
+            now = connections.by_id(session, connection.id)
+            if now is not None:
+                connections.save_read_in(session, connection.id, {**now.read_in, "state": "failed", "error": str(loss)[:500]})
+            claim.fence(session)
+    return access.lost(rt, claim, connection, loss)

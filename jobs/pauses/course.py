@@ -15,7 +15,7 @@ from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Invoice, Subscription
-from jobs import budget, work
+from jobs import access, budget, work
 from jobs.pauses import charges, ends, moments
 from webhooks import mirror, projections
 
@@ -55,7 +55,8 @@ def watch(rt: Runtime, claim: work.Claim) -> work.End:
             return _lasting(rt, claim, watched, connection)
         return _over(rt, claim, watched, connection)
     except AccessLost as loss:
-        return _access_lost(rt, claim, connection, loss)
+        access.lost(rt, claim, connection, loss)
+        return work.Again(problem=str(loss)[:500], after=_UNREACHABLE)
     except Transient as failure:
         return work.Again(problem=f"stripe: {failure}"[:500])
     except Refused as refusal:
@@ -172,11 +173,3 @@ def _load(session: Session, claim: work.Claim) -> _Watched | None:
 def _hold(session: Session, claim: work.Claim) -> Pause:
     """The row as it is now, and nobody else's until the transaction ends."""
     return session.execute(select(Pause).where(Pause.action_id == claim.row_id).with_for_update()).scalar_one()
-
-
-def _access_lost(rt: Runtime, claim: work.Claim, connection: Connection, loss: AccessLost) -> work.End:
-    if loss.is_disconnected:
-        with rt.transaction(claim.tenant) as session:
-            claim.fence(session)
-            connections.lost(session, claim.tenant, connection.id, at=rt.now(), reason="access_lost", actor=f"stripe:{connection.account}")
-    return work.Again(problem=str(loss)[:500], after=_UNREACHABLE)

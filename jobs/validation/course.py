@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from connect_app import connections, db, facts
+from connect_app import db, facts
 from connect_app.models import Charge, FlowSession, Invoice, Outcome, SessionFact
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, Refused, Transient
-from jobs import counting, queues, work
+from jobs import access, counting, queues, work
 from jobs.outbound import telling
 from jobs.validation import billing, footing, table, worth
 
@@ -52,7 +52,8 @@ def validate(rt: Runtime, claim: work.Claim) -> work.End:
     except Transient as failure:
         return work.Again(problem=str(failure))
     except AccessLost as loss:
-        _access_lost(rt, claim, case, loss)
+        if case.connection is not None:
+            access.lost(rt, claim, case.connection, loss)
         hindrance = str(loss)
     except Refused as refusal:
         log.warning("validation.refused", session=claim.row_id, problem=str(refusal))
@@ -214,12 +215,3 @@ def _payments(session: Session, case: billing.Case) -> None:
 def _once(session: Session, row: FlowSession, kind: str, at: datetime, told: dict[str, object], key: str, known: set[str]) -> None:
     if facts.once(row.id, kind, key) not in known:
         facts.record_once(session, row.workspace_id, row.id, kind, at, told, key=key)
-
-
-def _access_lost(rt: Runtime, claim: work.Claim, case: billing.Case, loss: AccessLost) -> None:
-    if not loss.is_disconnected or case.connection is None:
-        return
-    with rt.transaction(claim.tenant) as session:
-        actor = f"stripe:{case.connection.account}"
-        connections.lost(session, claim.tenant, case.connection.id, at=rt.now(), reason="access_lost", actor=actor)
-        claim.fence(session)

@@ -265,14 +265,14 @@ def test_a_worker_that_has_lost_its_lease_tells_nothing_and_the_next_one_once(di
     with diary.rt.transaction() as session:
         waiting = session.execute(text("select id from work where kind = 'pause'")).scalar_one()
 
-    def overtaken(rt: Runtime, claim: work.Claim) -> work.End:
-        """Another worker comes in between, because the lease is over."""
-        with rt.transaction() as session:
-            session.execute(text("update work set lease_until = clock_timestamp() - interval '1 second' where id = :id"), {"id": claim.id})
-        assert isinstance(work.perform(rt, waiting), work.Again)
-        return pauses.watch(rt, claim)
-
-    assert work.perform(diary.rt, waiting, overtaken) is None
+    claim = work._claim(diary.rt, waiting)
+    assert claim is not None
+    # Another worker comes in between, because the lease is over.
+    with diary.rt.transaction() as session:
+        session.execute(text("update work set lease_until = clock_timestamp() - interval '1 second' where id = :id"), {"id": claim.id})
+    assert isinstance(work.perform(diary.rt, waiting), work.Again)
+    with pytest.raises(work.LeaseLost):
+        work._finish(diary.rt, claim, pauses.watch(diary.rt, claim))
     diary.work()
     assert diary.kinds_told(action) == ["started", "ending"]
     assert len(diary.letters(RESUMES)) == 1

@@ -4,7 +4,6 @@ Whoever has a subscription that has not ended is looked at with each such subscr
 """
 
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from webhooks import catalogue, mapping
+from webhooks import catalogue, mapping, shares
 from webhooks.audiences import matching, rules
 
 BUDGET_SECONDS = 1.0
@@ -30,7 +29,6 @@ select customer, id as subscription from subscriptions
 where connection_id = :connection and not is_deleted and status not in ('canceled', 'incomplete_expired') limit :most
 """
 )
-# Whole pages of the table are drawn, so the share costs what it holds and not what the table holds. The same ones each time.
 _SHARE = text(
     """
 select drawn.id as customer, s.id as subscription
@@ -41,8 +39,6 @@ left join subscriptions s on s.connection_id = :connection and s.customer = draw
   and s.status not in ('canceled', 'incomplete_expired')
 """
 )
-# To count a tenant's rows one by one would be to read them all; the server's own estimate says which share to draw.
-_ROWS = text("select reltuples from pg_class where oid = 'customers'::regclass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,22 +112,14 @@ def _people(session: Session, connection_id: str, all_of: int, drawn: int) -> tu
 
     And of how many they are, and whether they are only a share of a large account.
     """
-    rows = session.execute(_EVERYBODY, {"connection": connection_id, "most": all_of + 1}).all()
-    percent = 100.0
-    if is_large := len(rows) > all_of:
-        # First as if the table were all theirs; where it is not, more of it.
-        wanted = 100 * drawn / max(session.execute(_ROWS).scalar_one(), drawn)
-        for percent in (wanted, min(100.0, 10 * wanted), 100.0):
-            rows = session.execute(_SHARE, {"connection": connection_id, "percent": percent}).all()
-            if len(rows) >= drawn / 4 or percent == 100:
-                break
+    rows, percent = shares.draw(session, connection_id, every=_EVERYBODY, share=_SHARE, of="customers", all_of=all_of, drawn=drawn)
     people: dict[str, list[str]] = {}
     for row in rows:
         ids = people.setdefault(row.customer, [])
         if row.subscription is not None:
             ids.append(row.subscription)
-    mixed = sorted(people.items(), key=lambda person: (zlib.crc32(person[0].encode()), person[0]))
-    return mixed, round(len(mixed) * 100 / percent), is_large
+    mixed = sorted(people.items(), key=lambda person: shares.lot(person[0]))
+    return mixed, round(len(mixed) * 100 / (percent or 100)), percent is not None
 
 
 def _batches(people: list[tuple[str, list[str]]]) -> Iterator[list[tuple[str, list[str]]]]:

@@ -4,7 +4,6 @@ All running subscriptions are looked at where that is quick, else a fair share o
 """
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from connect_app.money import Money
 from connect_app.stripe_gateway import objects
 from flow_pages.document import Offer
 from jobs.plans import Refused
-from webhooks import catalogue, mirror, revenue
+from webhooks import catalogue, mirror, revenue, shares
 
 BUDGET_SECONDS = 1.0
 _ALL_OF = 20_000
@@ -31,14 +30,12 @@ select id, customer from subscriptions
 where connection_id = :connection and not is_deleted and status not in ('canceled', 'incomplete_expired') limit :most
 """
 )
-# Whole pages of the table are drawn, so the share costs what it holds and not what the table holds. The same ones each time.
 _SHARE = text(
     """
 select id, customer from subscriptions tablesample system (:percent) repeatable (1)
 where connection_id = :connection and not is_deleted and status not in ('canceled', 'incomplete_expired')
 """
 )
-_ROWS = text("select reltuples from pg_class where oid = 'subscriptions'::regclass")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,17 +131,9 @@ def look(
 
 def _pairs(session: Session, connection_id: str, all_of: int, drawn: int) -> tuple[list[tuple[str, str]], int, bool]:
     """(subscription, customer) of those to look at, in an order that has nothing to do with who they are; of how many; whether a share."""
-    rows = session.execute(_EVERY, {"connection": connection_id, "most": all_of + 1}).all()
-    percent = 100.0
-    if is_large := len(rows) > all_of:
-        # First as if the table were all theirs; where it is not, more of it.
-        wanted = 100 * drawn / max(session.execute(_ROWS).scalar_one(), drawn)
-        for percent in (wanted, min(100.0, 10 * wanted), 100.0):
-            rows = session.execute(_SHARE, {"connection": connection_id, "percent": percent}).all()
-            if len(rows) >= drawn / 4 or percent == 100:
-                break
-    mixed = sorted(((row.id, row.customer) for row in rows), key=lambda pair: (zlib.crc32(pair[0].encode()), pair[0]))
-    return mixed, round(len(mixed) * 100 / percent), is_large
+    rows, percent = shares.draw(session, connection_id, every=_EVERY, share=_SHARE, of="subscriptions", all_of=all_of, drawn=drawn)
+    mixed = sorted(((row.id, row.customer) for row in rows), key=lambda pair: shares.lot(pair[0]))
+    return mixed, round(len(mixed) * 100 / (percent or 100)), percent is not None
 
 
 def _read(
