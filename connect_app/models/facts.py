@@ -18,4 +18,6 @@ class SessionFact(Tenant, Base):
     __table_args__ = (
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
         Index("ix_session_facts_session_id", "session_id", "id"),
+        # A link offer that was followed is no choice, and counts all the same.
+        Index("ix_session_facts_taken", "workspace_id", "session_id", postgresql_where="kind = 'offer.taken'"),
     )

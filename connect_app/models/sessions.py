@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Computed, FetchedValue, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from connect_app.models.base import Base, Json, Tenant
@@ -59,7 +59,7 @@ class FlowSession(Tenant, Base):
 class Answer(Tenant, Base):
     """What a customer answered at one step; answering again replaces it until the choice is made.
 
-    Survey: `{reason, comment}`. Offer: `{declined: true}`. Skipping ahead: step `skip`, `{}`.
+    Survey: `{reason, comment}`. Offer: `{declined: true}`. Skipping ahead: step `skip`, `{}`. `mode` is the session's: a trigger's doing.
     """
 
     __tablename__ = "answers"
@@ -67,14 +67,19 @@ class Answer(Tenant, Base):
     step: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[Json]
     answered_at: Mapped[datetime]
-    __table_args__ = (ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),)
+    mode: Mapped[str] = mapped_column(server_default=FetchedValue())
+    __table_args__ = (
+        # How often an offer was declined.
+        Index("ix_answers_step", "workspace_id", "mode", "step"),
+        ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
+    )
 
 
 class Choice(Tenant, Base):
     """The one terminal decision of a session: `accept` an offer, or `cancel`. Unique per session, and so is its outcome.
 
-    `offer` is what was accepted, with its terms as they were then. Its id stands in a column of its own because row level security keeps
-    an index on an expression from being used.
+    `offer` is what was accepted, with its terms as they were then. Its id and its cost stand in columns of their own because row level
+    security keeps an index on an expression from being used. `mode` is the session's: a trigger fills it in.
     """
 
     __tablename__ = "choices"
@@ -83,14 +88,25 @@ class Choice(Tenant, Base):
     verb: Mapped[str]
     offer: Mapped[Json | None]
     offer_id: Mapped[str | None] = mapped_column(Computed("offer ->> 'id'", persisted=True))
+    cost_amount: Mapped[int | None] = mapped_column(BigInteger, Computed("cast(offer -> 'cost' ->> 'amount' as bigint)", persisted=True))
+    cost_currency: Mapped[str | None] = mapped_column(Computed("offer -> 'cost' ->> 'currency'", persisted=True))
     reason: Mapped[str | None]
     feedback: Mapped[str | None]
     comment: Mapped[str | None]
     made_at: Mapped[datetime]
+    mode: Mapped[str] = mapped_column(server_default=FetchedValue())
     __table_args__ = (
         CheckConstraint("verb IN ('accept', 'cancel')", name="verb"),
-        # What an offer has cost this month.
-        Index("ix_choices_offer", "workspace_id", "offer_id", "made_at", postgresql_where="verb = 'accept'"),
+        # How often an offer was accepted, and what it has cost this month.
+        Index(
+            "ix_choices_offer",
+            "workspace_id",
+            "offer_id",
+            "mode",
+            "made_at",
+            postgresql_where="verb = 'accept'",
+            postgresql_include=["id", "cost_currency", "cost_amount"],
+        ),
         UniqueConstraint("workspace_id", "id"),
         ForeignKeyConstraint(["workspace_id", "session_id"], ["sessions.workspace_id", "sessions.id"], ondelete="CASCADE"),
     )

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from connect_app import db
 from connect_app.models import Audience
+from connect_app.money import Money
 from flow_pages import steps
 from flow_pages.document import Offer
 from flow_pages.offers import limits, options, terms
@@ -72,16 +73,16 @@ def taken(session: Session, visit: Visit, offer: Offer, key: str, now: datetime)
 
 def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime) -> dict[str, Made]:
     row = visit.row
-    wanted = [offer for offer in chain if limits.in_the_way(offer, visit.subscription, _NOTHING, None, now) is None]
+    wanted = [offer for offer in chain if _is_within(visit, offer, _NOTHING, None, now)]
     meant = _meant(session, visit, wanted, now)
     known = _known(session, visit, meant)
-    ledger = limits.read(session, row.workspace_id, row.mode, row.customer, meant, now)
+    ledger = limits.read(session, row, meant, now)
     found: dict[str, Made] = {}
     for offer in meant:
         ways = [
             option
             for option in options.options(offer, visit.subscription, known, mode=row.mode, session_id=row.id, now=now)
-            if limits.in_the_way(offer, visit.subscription, ledger, terms.cost(offer, option, visit.subscription, known), now) is None
+            if _is_within(visit, offer, ledger, terms.cost(offer, option, visit.subscription, known), now)
         ]
         if ways:
             found[offer.id] = Made(offer=offer, options=ways, known=known)
@@ -89,6 +90,10 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
 
 
 _NOTHING = limits.Ledger(spent={})
+
+
+def _is_within(visit: Visit, offer: Offer, ledger: limits.Ledger, cost: Money | None, now: datetime) -> bool:
+    return limits.in_the_way(offer, visit.subscription, visit.customer, ledger, cost, now) is None
 
 
 def _meant(session: Session, visit: Visit, offers: Collection[Offer], now: datetime) -> list[Offer]:

@@ -79,11 +79,13 @@ def decline(session: Session, visit: Visit, offer_id: str, now: datetime) -> boo
 
 
 def follow(session: Session, visit: Visit, offer: Offer, now: datetime) -> bool:
-    """A link offer is taken: that is counted, and no choice. The session stays open, since nobody knows what came of it."""
+    """A link offer is taken: counted once for a session, and no choice. The session stays open, since nobody knows what came of it."""
     row = visit.row
     if not shown(session, visit, now):
         return False
-    facts.record(session, row.workspace_id, row.id, "offer.taken", now, {"offer": offer.id})
+    # With its mode, so that those of one mode are counted without a look at their sessions.
+    said = {"offer": offer.id, "mode": row.mode}
+    facts.record_once(session, row.workspace_id, row.id, "offer.taken", now, said, key=offer.id)
     return True
 
 

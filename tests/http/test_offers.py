@@ -380,7 +380,7 @@ def test_a_link_is_counted_and_leads_out_signed_and_the_session_stays_open(house
     assert abs(int(query["holdfast_timestamp"][0]) - time.time()) < 60
     [row] = house.rows(FlowSession)
     assert (row.state, query["holdfast_session"]) == ("open", [row.id])
-    assert [fact.data for fact in house.rows(SessionFact) if fact.kind == "offer.taken"] == [{"offer": "the_offer"}]
+    assert [fact.data for fact in house.rows(SessionFact) if fact.kind == "offer.taken"] == [{"offer": "the_offer", "mode": "test"}]
     assert house.rows(Choice) == []
     browser.look().press("decline", offer="the_offer")
     assert "confirm" in browser.buttons, "and the flow goes on"

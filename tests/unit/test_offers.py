@@ -178,7 +178,7 @@ def held(
     ledger: limits.Ledger = NOTHING, cost: Money | None = None, now: datetime = NOW, shape: str = "monthly", **changes: Any
 ) -> str | None:
     offer = discount(**changes)
-    return limits.in_the_way(offer, table.SHAPES[shape].subscription, ledger, cost, now)
+    return limits.in_the_way(offer, table.SHAPES[shape].subscription, None, ledger, cost, now)
 
 
 def accepted(*ages: timedelta, offer: str = "off_1", kind: str = "discount") -> limits.Ledger:
@@ -200,8 +200,8 @@ def test_who_has_a_discount_gets_none_where_that_is_the_limit() -> None:
     assert [held(shape=shape, limits=once) for shape in ("monthly", "discounted")] == [None, "discounted"]
     assert held(shape="discounted") is None
     item = {**table.item(), "discounts": ["di_9"]}
-    assert limits.in_the_way(discount(limits=once), table.subscription(item), NOTHING, None, NOW) == "discounted"
-    assert limits.in_the_way(discount(limits=once), None, NOTHING, None, NOW) is None
+    assert limits.in_the_way(discount(limits=once), table.subscription(item), None, NOTHING, None, NOW) == "discounted"
+    assert limits.in_the_way(discount(limits=once), None, None, NOTHING, None, NOW) is None
 
 
 def test_a_discount_that_came_meanwhile_is_seen_when_the_offer_is_applied() -> None:

@@ -13,21 +13,20 @@ from flow_pages.offers import limits
 
 _ACCEPTED = text(
     """
-select c.offer->>'id' as offer, count(*) as times from choices c join sessions s on s.id = c.session_id
-where c.workspace_id = :workspace and c.verb = 'accept' and c.offer->>'id' = any(:offers) and s.mode = :mode group by 1
+select offer_id as offer, count(*) as times from choices
+where workspace_id = :workspace and verb = 'accept' and offer_id = any(:offers) and mode = :mode group by 1
 """
 )
-# A link that was followed is no choice: it is told by a fact of its own, and counts once for a session.
+# A link that was followed is no choice: it is told by a fact of its own, one for a session.
 _FOLLOWED = text(
     """
-select f.data->>'offer' as offer, count(distinct f.session_id) as times from session_facts f join sessions s on s.id = f.session_id
-where f.workspace_id = :workspace and f.kind = 'offer.taken' and f.data->>'offer' = any(:offers) and s.mode = :mode group by 1
+select data->>'offer' as offer, count(*) as times from session_facts
+where workspace_id = :workspace and kind = 'offer.taken' and data->>'offer' = any(:offers) and data->>'mode' = :mode group by 1
 """
 )
 _DECLINED = text(
     """
-select a.step as step, count(*) as times from answers a join sessions s on s.id = a.session_id
-where a.workspace_id = :workspace and a.step = any(:steps) and s.mode = :mode group by 1
+select step, count(*) as times from answers where workspace_id = :workspace and mode = :mode and step = any(:steps) group by 1
 """
 )
 
@@ -52,8 +51,7 @@ def tallies(session: Session, workspace_id: str, mode: str, kept: Sequence[Kept]
         accepted |= {row.offer: row.times for row in session.execute(_FOLLOWED, {**place, "offers": links})}
     asked = {**place, "steps": [f"offer:{one}" for one in ids]}
     declined = {row.step.removeprefix("offer:"): row.times for row in session.execute(_DECLINED, asked)}
-    budgeted = [one.offer for one in kept if one.offer.limits.monthly_budget]
-    spent = limits.read(session, workspace_id, mode, "", budgeted, now).spent if budgeted else {}
+    spent = limits.spent(session, workspace_id, mode, [one.offer for one in kept], now)
     return {
         one.id: Tally(
             accepted=accepted.get(one.id, 0),

@@ -11,13 +11,12 @@ from sqlalchemy.orm import Session
 from connect_app.models import Audience
 from connect_app.stripe_gateway.objects import Schedule, Subscription
 from flow_pages.document import Offer
-from flow_pages.offers import Known, Option, conceivable, limits, named, refusal
+from flow_pages.offers import Known, Option, conceivable, named, refusal
 from jobs.plans import Refused
 from webhooks import audiences, catalogue, mapping, mirror
 
 log = structlog.get_logger()
 
-_NOTHING = limits.Ledger(spent={})
 # Whoever is led by one beyond these is told of as if nobody had read it.
 _MOST_SCHEDULES = 5000
 
@@ -95,15 +94,18 @@ def ground(session: Session, workspace_id: str, connection_id: str, offer: Offer
     )
 
 
-def of(on: Ground, subscription: Subscription, subject: catalogue.Subject | None, now: datetime) -> list[Option] | Refused:
+def of(
+    on: Ground, subscription: Subscription, subject: catalogue.Subject | None, now: datetime, *, is_discounted: bool
+) -> list[Option] | Refused:
     """The ways in which this subscription's customer can take the offer, or why there are none.
 
-    `subject` is the customer where the offer has an audience. Dates, and what the customer accepted before, are not asked here.
+    `subject` is the customer where the offer has an audience. `is_discounted`: something is taken off its bills. Dates, and what the
+    customer accepted before, are not asked here.
     """
     offer = on.offer
     if refused := _not_meant(on, subject, now):
         return refused
-    if limits.in_the_way(offer, subscription, _NOTHING, None, now) == "discounted":
+    if offer.limits.not_if_discounted and is_discounted:
         return Refused(code="discounted", message="The subscription has a discount, and this offer is not made then.")
     ways = conceivable(offer, subscription, mode=on.mode, session_id="preview", now=now)
     known = replace(on.known, schedule=on.schedules.get(subscription.schedule or ""))

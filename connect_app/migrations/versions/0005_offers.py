@@ -19,6 +19,8 @@ depends_on = None
 
 # The owner of a table reads and writes past its policy only while that is not forced.
 READ = ("flows", "flow_versions")
+# What a session has is in the session's mode.
+IN_MODES = ("choices", "answers")
 
 
 def upgrade() -> None:
@@ -37,9 +39,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('workspace_id', 'id', name=op.f('uq_offers_workspace_id_id')),
     )
     op.create_index('ix_offers_workspace_id_position', 'offers', ['workspace_id', 'position'])
-    # What an offer has cost this month. A column, because row level security keeps an index on an expression from being used.
-    op.add_column('choices', sa.Column('offer_id', sa.Text(), sa.Computed("offer ->> 'id'", persisted=True), nullable=True))
-    op.create_index('ix_choices_offer', 'choices', ['workspace_id', 'offer_id', 'made_at'], postgresql_where=sa.text("verb = 'accept'"))
+    _count()
     # What the business's own system was asked for, and what else is known of a subscription's changes.
     op.create_index('ix_actions_connection_id_subscription', 'actions', ['connection_id', 'subscription'])
     _hurry()
@@ -52,6 +52,43 @@ def upgrade() -> None:
     op.execute("alter table offers enable row level security")
     op.execute("alter table offers force row level security")
     op.execute("create policy tenant on offers using (workspace_id = nullif(current_setting('app.workspace_id', true), ''))")
+
+
+def _count() -> None:
+    """What was accepted, declined and followed, and what it has cost this month, is counted out of indexes alone.
+
+    Columns, because row level security keeps an index on an expression from being used. The session's mode is filled in by the database,
+    so that the code before this goes on writing.
+    """
+    op.add_column('choices', sa.Column('offer_id', sa.Text(), sa.Computed("offer ->> 'id'", persisted=True), nullable=True))
+    # All that was ever answered is written anew: what a page may wait for is no measure.
+    op.execute("set local statement_timeout = 0")
+    cost = {name: f"offer -> 'cost' ->> '{name}'" for name in ("amount", "currency")}
+    amount = sa.Computed(f"cast({cost['amount']} as bigint)", persisted=True)
+    op.add_column('choices', sa.Column('cost_amount', sa.BigInteger(), amount, nullable=True))
+    op.add_column('choices', sa.Column('cost_currency', sa.Text(), sa.Computed(cost['currency'], persisted=True), nullable=True))
+    op.execute(
+        "create function in_its_mode() returns trigger language plpgsql as $$ begin"
+        " select mode into new.mode from sessions where id = new.session_id; return new; end $$"
+    )
+    for table in IN_MODES:
+        op.add_column(table, sa.Column('mode', sa.Text(), nullable=True))
+        op.execute(f"create trigger {table}_mode before insert on {table} for each row execute function in_its_mode()")
+    for table in ("sessions", *IN_MODES):
+        op.execute(f"alter table {table} no force row level security")
+    for table in IN_MODES:
+        op.execute(f"update {table} t set mode = s.mode from sessions s where s.id = t.session_id")  # noqa: S608  our own names
+        op.alter_column(table, 'mode', nullable=False)
+    for table in ("sessions", *IN_MODES):
+        op.execute(f"alter table {table} force row level security")
+    op.create_index(
+        'ix_choices_offer', 'choices', ['workspace_id', 'offer_id', 'mode', 'made_at'], postgresql_where=sa.text("verb = 'accept'"),
+        postgresql_include=['id', 'cost_currency', 'cost_amount'],
+    )
+    op.create_index('ix_answers_step', 'answers', ['workspace_id', 'mode', 'step'])
+    op.create_index(
+        'ix_session_facts_taken', 'session_facts', ['workspace_id', 'session_id'], postgresql_where=sa.text("kind = 'offer.taken'")
+    )
 
 
 def _hurry() -> None:
@@ -135,6 +172,13 @@ def downgrade() -> None:
     op.drop_index('ix_work_queue_deadline', table_name='work')
     op.drop_column('work', 'deadline')
     op.drop_index('ix_actions_connection_id_subscription', table_name='actions')
+    op.drop_index('ix_session_facts_taken', table_name='session_facts')
+    op.drop_index('ix_answers_step', table_name='answers')
     op.drop_index('ix_choices_offer', table_name='choices')
-    op.drop_column('choices', 'offer_id')
+    for table in IN_MODES:
+        op.execute(f"drop trigger {table}_mode on {table}")
+        op.drop_column(table, 'mode')
+    op.execute("drop function in_its_mode()")
+    for column in ('cost_currency', 'cost_amount', 'offer_id'):
+        op.drop_column('choices', column)
     op.drop_table('offers')
