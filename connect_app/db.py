@@ -95,7 +95,7 @@ def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterat
             if workspace_id is not None:
                 tenant(session, workspace_id)
             yield session
-            for last in session.info.get("before_commit", {}).values():
+            for _, last in sorted(session.info.get("before_commit", {}).items()):
                 last()
     finally:
         session.close()
@@ -128,7 +128,7 @@ def tenant_of(workspace_id: SQLColumnExpression[str]) -> ColumnElement[str]:
 
 
 def before_commit(session: Session, name: str, callback: Callable[[], object]) -> None:
-    """Run `callback` as the last thing of `session`'s transaction, once for each `name`, in the order of their first asking.
+    """Run `callback` as the last thing of `session`'s transaction, once for each `name`, in the order of their names.
 
     For rows that many transactions write: locked last, and shortly, they cannot stand in a circle with any others.
     """

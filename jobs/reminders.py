@@ -7,6 +7,7 @@ from enum import IntEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from connect_app import db
 from connect_app.models import Action
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
@@ -42,7 +43,13 @@ _SAID = {
 
 def ask(session: Session, action: Action, now: datetime) -> None:
     """An action waits for a person from now on: its workspace's reminders look at it within a minute."""
-    queues.enqueue(session, "remind", f"{action.workspace_id}/{action.mode}", action.workspace_id, due_at=now + _GATHERED_FOR)
+    row_id, workspace_id = f"{action.workspace_id}/{action.mode}", action.workspace_id
+
+    def look() -> None:
+        queues.enqueue(session, "remind", row_id, workspace_id, due_at=now + _GATHERED_FOR)
+
+    # Everything that comes to wait in the workspace asks for this one row: it is locked last.
+    db.before_commit(session, f"remind/{row_id}", look)
 
 
 def remind(rt: Runtime, claim: work.Claim) -> work.End:
@@ -52,10 +59,11 @@ def remind(rt: Runtime, claim: work.Claim) -> work.End:
     """
     mode, now = claim.row_id.rsplit("/", 1)[1], rt.now()
     with rt.transaction(claim.tenant) as session:
-        claim.fence(session)
         found = select(Action).where(Action.workspace_id == claim.tenant, Action.mode == mode, Action.state.in_(WAITING))
         # Locked, so that nobody settles one between the look and the letter.
         waiting = session.execute(found.order_by(Action.asked_at, Action.id).with_for_update()).scalars().all()
+        # After them, as whoever puts one there holds it before it asks for this very work.
+        claim.fence(session)
         told = [action for action in waiting if stage(action, now) > action.reminded]
         _tell(rt, session, claim, mode, [one for one in told if not (one.code in _BY_ITSELF and stage(one, now) is Stage.NEW)])
         for action in told:

@@ -74,6 +74,7 @@ def _look_for(rt: Runtime, claim: work.Claim, action: Action, connection: Connec
     if not is_new(action, seen):
         return
     with rt.transaction(claim.tenant) as session:
+        settlement.hold(session, action, seen.read.value)
         # All that waits for this subscription, in one order: what is verified may settle what is older.
         still = {one.id: one for one in session.execute(_of_subscription(action).with_for_update()).scalars()}
         if (held := still.get(action.id)) is not None:

@@ -1,5 +1,6 @@
 """How an action ends: verified with a receipt, for a person to see to, or failed; what that means for its session, and who is told."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -71,14 +72,31 @@ def mirrored(session: Session, action: Action, read: Read[Subscription]) -> None
         log.warning("action.not_mirrored", exc_info=True)
 
 
+def hold(session: Session, action: Action, seen: Subscription) -> list[Action]:
+    """Take what this action's end bears on, before anything is written of it; gives what waits for a person about its subscription and was
+    asked for earlier, the oldest first. `seen` is the subscription before the change, or as it is.
+
+    Whoever settles takes rows in one order, so that nobody waits for another in a circle: the work in hand, sessions by their ids, actions
+    as they were asked for, the mirror's rows, other work, and last what many transactions share (db.before_commit). Who makes a choice
+    holds its session before it asks for work about it, and news the mirror's rows; a job about a session or a request has its own work row
+    after these.
+    """
+    found = _older(session, action)
+    validation.hold(session, {id for one in (action, *found) for id in _concerned(session, one, before(one) or seen)})
+    if not found:
+        return []
+    everything = select(Action).where(Action.id.in_([action.id, *(one.id for one in found)])).order_by(Action.asked_at, Action.id)
+    held = session.execute(everything.with_for_update(key_share=True).execution_options(populate_existing=True)).scalars().all()
+    return [one for one in held if one.id != action.id and one.state in ledger.WAITING]
+
+
 def verified(session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime) -> Action:
     """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter."""
+    older = hold(session, action, before)
     action = ledger.move(
         session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=_request(action, read)
     )
     after, concerned = read.value, _concerned(session, action, before)
-    # First the sessions, then work about them, as everybody does: the mirror's news asks for that, and two actions may end at once.
-    validation.hold(session, concerned)
     session.add(
         Receipt(
             action_id=action.id,
@@ -99,7 +117,7 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     validation.ask(session, action.workspace_id, {*concerned, *(id for end in ends for id in end.concerns)}, now)
     letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
-    overtaken(session, action, read, now)
+    overtaken(session, action, older, read, now)
     return action
 
 
@@ -170,6 +188,7 @@ def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> boo
     with rt.transaction(workspace_id) as session:
         try:
             if action.connection_id is None:
+                hold(session, action, read.value)
                 action = ledger.move(session, action, action.state, now, connection_id=connection.id)
             verified(session, action, before(action) or read.value, read, now)
         except ledger.Moved:
@@ -183,13 +202,22 @@ def before(action: Action) -> Subscription | None:
     return read_subscription(action.call["before"]) if action.call else None
 
 
-def overtaken(session: Session, action: Action, read: Read[Subscription], now: datetime) -> None:
-    """What still waits for a person about this subscription, and was asked for earlier: the same read settles it where it can.
+def overtaken(session: Session, action: Action, older: Sequence[Action], read: Read[Subscription], now: datetime) -> None:
+    """What `hold` gave still waits for a person, and was asked for before this action: the same read settles it where it can.
 
     A cancel or an undo that shows is done. What was surely never written gives way to the later decision; the rest keeps waiting.
     """
+    for each in older:
+        # Of an offer, the state alone does not say whose doing it is.
+        if each.verb in ("cancel", "undo_cancel", "resume") and plans.shows(wish(each), plans.Situation(subscription=read.value)):
+            verified(session, each, before(each) or read.value, read, now)
+        elif not kept_calls(each):
+            failed(session, each, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
+
+
+def _older(session: Session, action: Action) -> list[Action]:
     if action.verb == "payment_method":
-        return
+        return []
     rows = select(Action).where(
         Action.connection_id == action.connection_id,
         Action.subscription == action.subscription,
@@ -197,12 +225,7 @@ def overtaken(session: Session, action: Action, read: Read[Subscription], now: d
         Action.state.in_(ledger.WAITING),
         Action.asked_at < action.asked_at,
     )
-    for older in session.execute(rows).scalars().all():
-        # Of an offer, the state alone does not say whose doing it is.
-        if older.verb in ("cancel", "undo_cancel", "resume") and plans.shows(wish(older), plans.Situation(subscription=read.value)):
-            verified(session, older, before(older) or read.value, read, now)
-        elif not kept_calls(older):
-            failed(session, older, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
+    return list(session.execute(rows.order_by(Action.asked_at, Action.id)).scalars())
 
 
 def _terms(session: Session, action: Action) -> list[tuple[str, str]]:

@@ -62,13 +62,15 @@ class Turn:
     def manual(self, code: str, message: str, read: Read[Subscription] | None = None) -> NoReturn:
         """A person must see to it; the turn is over."""
         with self.writing() as session:
-            due_on = None
+            due_on, older = None, []
+            is_ours = read is not None and plans.foreign(self.wish, read.value) is None
             if read is not None:
+                older = settlement.hold(session, self.action, read.value) if is_ours else []
                 settlement.mirrored(session, self.action, read)
                 due_on = read.value.current_period_end
             settlement.manual(session, self.action, code, message, self.rt.now(), due_on)
-            if read is not None and plans.foreign(self.wish, read.value) is None:
-                settlement.overtaken(session, self.action, read, self.rt.now())
+            if read is not None:
+                settlement.overtaken(session, self.action, older, read, self.rt.now())
         raise Ended(work.Done())
 
     def stop(self, code: str, message: str) -> work.End:

@@ -9,7 +9,6 @@ from sqlalchemy import select, text, update
 
 from connect_app import config
 from connect_app.models import Action, Delivery
-from connect_app.runtime import Runtime
 from jobs import actions, queues, reminders, work
 from sandbox.stripe.local import LocalStripe
 from tests import make
@@ -133,13 +132,13 @@ def test_a_worker_that_dies_before_its_commit_has_told_nothing_and_the_next_tell
     waits(stage, renews=start + timedelta(days=10))
     with freeze_time(start + timedelta(minutes=2), tick=True):
         with stage.rt.transaction() as session:
-            row = session.execute(text("select id from work where kind = 'remind'")).scalar_one()
-
-        def dies(rt: Runtime, claim: work.Claim) -> work.End:
-            stage.sql("update work set lease_token = lease_token + 1, lease_until = null where kind = 'remind'")
-            return reminders.remind(rt, claim)
-
-        assert work.perform(stage.rt, row, dies) is None
+            row = session.execute(text("select * from work where kind = 'remind'")).one()
+        dying = work.Claim(
+            id=row.id, kind=row.kind, row_id=row.row_id, workspace_id=row.workspace_id, attempts=1, asks=row.asks, token=row.lease_token
+        )
+        stage.sql("update work set lease_token = lease_token + 1, lease_until = null where kind = 'remind'")
+        with pytest.raises(work.LeaseLost):
+            reminders.remind(stage.rt, dying)
         assert letters(stage) == []
-        assert isinstance(work.perform(stage.rt, row), work.Again)
+        assert isinstance(work.perform(stage.rt, row.id), work.Again)
     assert len(letters(stage)) == 1
