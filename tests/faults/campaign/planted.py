@@ -103,7 +103,7 @@ BUGS = {
     ),
     "no lease": Bug(
         catcher="campaign 1, Stripe slow",
-        catch=_storm("overlaps", replace(_CALM, people=8, seconds=8, kill_every=0.4, faults=(("slow", 1.0),))),
+        catch=_storm("overlaps", replace(_CALM, people=8, seconds=8, kill_every=0.4, faults=(("slow", 1.0),), deaths=("any",))),
         edits=(
             Edit(
                 file="jobs/work.py",

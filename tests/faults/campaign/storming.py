@@ -19,25 +19,25 @@ from tests.faults import stage, town
 from tests.faults.campaign import oracle
 from tests.faults.campaign.ground import Ground
 
-# Of all calls that workers make, 30 % fail, each in one of these ways: the rates are tried in this order, one after the other.
-# After `timeout_after`, `500_after` and `kill_after` Stripe has changed, and no worker knows.
+# Of all calls that workers make, 30 % fail, each in one of these ways: the rates are tried in this order, one after the other. The other
+# two of nine kinds are deaths, below. After `timeout_after`, `500_after` and `kill_after` Stripe has changed, and no worker knows.
 FAULTS = {
-    "500": 0.05,
-    "500_after": 0.06,
-    "429": 0.035,
-    "lock_timeout": 0.035,
-    "timeout_after": 0.045,
-    "reset": 0.04,
-    "slow": 0.02,
-    "kill_before": 0.035,
-    "kill_after": 0.035,
+    "500": 0.06,
+    "500_after": 0.07,
+    "429": 0.045,
+    "lock_timeout": 0.045,
+    "timeout_after": 0.05,
+    "reset": 0.05,
+    "slow": 0.03,
 }
+# The whole of a worker dies each time, half of the times at whatever moment it is, half of the times at its next call to Stripe.
+DEATHS = ("any", "kill_before", "any", "kill_after")
 VERBS = tuple(oracle.WANTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How many choose, in how many seconds, and what befalls them: every so many seconds a kill, a flush, PostgreSQL's end."""
+    """How many choose, in how many seconds, and what befalls them: every so many seconds a death, a flush, PostgreSQL's end."""
 
     people: int
     seconds: float
@@ -46,6 +46,7 @@ class Scale:
     shoot_every: float = 60.0
     verbs: tuple[str, ...] = VERBS
     faults: tuple[tuple[str, float], ...] = tuple(FAULTS.items())
+    deaths: tuple[str, ...] = DEATHS
     seed: int = 7
     patience: float = 120.0
     # On a machine so busy that workers die before they have asked anything, Stripe goes on failing until it has struck so often.
@@ -101,13 +102,13 @@ def rage(ground: Ground, scale: Scale) -> Verdict:
         began = time.monotonic()
         pace = scale.seconds / scale.people
         done = [pool.submit(_choose, place, began + number * pace, one, verbs[number], wins) for number, one in enumerate(residents)]
-        flushes, shots, next_kill = 0, 0, began
+        flushes, shots, next_kill, deaths = 0, 0, began, cycle(scale.deaths)
         while time.monotonic() - began < scale.seconds or not all(each.done() for each in done):
             time.sleep(0.05)
             since = time.monotonic() - began
             if time.monotonic() >= next_kill:
                 next_kill += scale.kill_every
-                ground.crew.kill_one(chance)
+                _kill(ground, next(deaths), chance)
                 _ring_twice(place)
             if since > (flushes + 1) * scale.flush_every:
                 flushes += 1
@@ -135,6 +136,14 @@ def rage(ground: Ground, scale: Scale) -> Verdict:
         settled_after=settled_after,
         oldest=_oldest(place),
     )
+
+
+def _kill(ground: Ground, how: str, chance: random.Random) -> None:
+    """One worker dies now, or whichever asks Stripe next."""
+    if how == "any":
+        ground.crew.kill_one(chance)
+    else:
+        ground.place.stripe.control("POST", "faults", {"kind": how, "path": "/v1/*", "times": 1})
 
 
 def _struck(place: town.Town) -> int:

@@ -181,7 +181,8 @@ class Storm:
             self.local.deliveries.undelivered.add(event["id"])
             self.counted["never delivered"] += 1
             return
-        if event["type"] == "customer.subscription.updated":
+        # Broken ones are made of these. Where little happens, hardly any subscription changes after it was made.
+        if event["type"] in ("customer.subscription.created", "customer.subscription.updated"):
             self.subscriptions.append((one, event))
         self.sent[event["id"]] = one
         letter = self._letter(one, event["id"], to_json(event))
