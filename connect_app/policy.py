@@ -67,6 +67,7 @@ TABLE = {
     "admin.check_connection": ADMIN,
     "admin.flows": ANALYST,
     "admin.flow": ANALYST,
+    "admin.change_flow": EDITOR,
     "admin.embed": ANALYST,
     "admin.hand_off_seen": ANALYST,
     "admin.set_display": ADMIN,

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from connect_app.models.base import Json
+from connect_app.preferences import Preferences
 from connect_app.stripe_gateway.objects import Status, Subscription
 from flow_pages.document import CancelOptions
 from flow_pages.visits import Visit
@@ -53,9 +54,11 @@ class Reach:
 
 def options(visit: Visit) -> CancelOptions:
     """What the flow says, or else the workspace."""
-    if visit.flow.cancel is not None:
-        return visit.flow.cancel
-    said = visit.preferences
+    return visit.flow.cancel or of_workspace(visit.preferences)
+
+
+def of_workspace(said: Preferences) -> CancelOptions:
+    """What holds for flows that have no options of their own."""
     return CancelOptions(
         when=said.cancel_when,
         scope=said.cancel_scope,

@@ -39,6 +39,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exempt:
+    """A flow whose published document says for itself what Settings say for the others."""
+
+    id: str
+    name: str
+    document: document.Flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
     """The owner's words for the offer; Liquid variables allowed."""
 
@@ -76,6 +85,50 @@ def publish_offers(session: Session, workspace_id: str, now: datetime, by: str) 
     before = default_document(session, workspace_id)
     after = offers.compose(before, offers.listing(session, workspace_id))
     return None if after == before else publish(session, workspace_id, row, after, now, by)
+
+
+def set_options(
+    session: Session,
+    workspace_id: str,
+    flow_id: str,
+    *,
+    cancel: document.CancelOptions | None,
+    offers_by: document.Whose | None,
+    cancels_by: document.Whose | None,
+    now: datetime,
+    by: str,
+) -> int | None:
+    """Publish the flow with these options of its own, None being the workspace's; gives the new version's number, None where it had them.
+
+    Raises NotFound for a foreign flow.
+    """
+    # Whoever publishes meanwhile is waited for, so that nothing of theirs is lost.
+    found = session.execute(
+        select(Flow).where(Flow.workspace_id == workspace_id, Flow.id == flow_id).with_for_update()
+    ).scalar_one_or_none()
+    version = session.get(FlowVersion, found.published_version_id) if found is not None and found.published_version_id else None
+    if version is None:
+        raise NotFound(code="not_found", message="There is no such flow in this workspace.")
+    before = versions.read(version.document)
+    said = {"cancel": cancel, "offers_by": offers_by, "cancels_by": cancels_by}
+    after = before.model_copy(update=said)
+    if after == before:
+        return None
+    details = {name: value.model_dump() if isinstance(value, document.CancelOptions) else value for name, value in said.items()}
+    audit.record(session, workspace_id, actor=by, verb="flow.options", at=now, target=flow_id, details=details)
+    return publish(session, workspace_id, flow_id, after, now, by)
+
+
+def exempt(session: Session, workspace_id: str) -> list[Exempt]:
+    """The flows that go their own way in something that Settings decide for the others, the default one first."""
+    rows = session.execute(
+        select(Flow.id, Flow.name, FlowVersion.document)
+        .join(FlowVersion, (FlowVersion.workspace_id == Flow.workspace_id) & (FlowVersion.id == Flow.published_version_id))
+        .where(Flow.workspace_id == workspace_id)
+        .order_by(Flow.kind != DEFAULT, Flow.created_at)
+    ).all()
+    found = [Exempt(id=row.id, name=row.name, document=versions.read(row.document)) for row in rows]
+    return [one for one in found if one.document.cancel or one.document.offers_by or one.document.cancels_by]
 
 
 def publish(session: Session, workspace_id: str, flow_id: str, document: document.Flow, now: datetime, by: str) -> int:

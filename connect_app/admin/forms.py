@@ -1,7 +1,8 @@
 """The dashboard's forms: what may be typed, and what is wrong with it otherwise."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from flask import request
 from flask_wtf import FlaskForm
@@ -10,13 +11,112 @@ from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from connect_app.admin import mappings
-from flow_pages import links
+from connect_app.preferences import Preferences
+from flow_pages import cancels, links
+from flow_pages.document import CancelOptions, Flow, Whose
 from webhooks import catalogue, mapping
 
 _MOST_ORIGINS = 20
 
 
-class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
+# What a confirmed cancel does, in words.
+_WHEN = {"period_end": "At the end of the period", "now": "Now"}
+_SCOPE = {"this": "This subscription", "all": "All active subscriptions of the customer"}
+_OPEN_INVOICES = {"keep": "Keep collecting", "void": "Void"}
+_BY = {"setup": "As in Settings → Setup", "holdfast": "Holdfast", "business": "Our own system does it"}
+
+
+def _choices(words: Mapping[str, str]) -> list[SelectChoice]:
+    return [SelectChoice(value, label) for value, label in words.items()]
+
+
+class CancelForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
+    """What a confirmed cancel does, as the workspace or a flow has it."""
+
+    cancel_when = RadioField("When does it end?", choices=_choices(_WHEN))
+    cancel_scope = RadioField(
+        "Which subscriptions?",
+        choices=_choices(_SCOPE),
+    )
+    cancel_open_invoices = RadioField("Past due and open invoices", choices=_choices(_OPEN_INVOICES))
+    cancel_invoice_now = BooleanField(
+        "Invoice immediately for all outstanding charges",
+        description="Usage and charges not billed yet go on a last invoice, made at once. Otherwise they are not billed.",
+    )
+    cancel_prorate = BooleanField(
+        "Prorate",
+        description=(
+            "What was paid for and not used is credited: on that last invoice, or without one to the customer’s next. "
+            "Otherwise it is not paid back."
+        ),
+    )
+
+    @property
+    def options(self) -> CancelOptions:
+        """What was chosen."""
+        return CancelOptions(
+            when=self.cancel_when.data,
+            scope=self.cancel_scope.data,
+            invoice_now=self.cancel_invoice_now.data,
+            prorate=self.cancel_prorate.data,
+            open_invoices=self.cancel_open_invoices.data,
+        )
+
+    @staticmethod
+    def of(options: CancelOptions) -> dict[str, Any]:
+        """The fields' values for these options."""
+        return {f"cancel_{name}": value for name, value in options.model_dump().items()}
+
+    def _only_now(self, field: Any) -> None:
+        if field.data and self.cancel_when.data != "now":
+            raise ValidationError("This is for what ends now. Let it end now, or take this away.")
+
+    validate_cancel_invoice_now = validate_cancel_prorate = _only_now
+
+
+def told(options: CancelOptions) -> str:
+    """These options in a line: `Now. This subscription. Past due and open invoices: keep collecting. Prorated.`"""
+    parts = [_WHEN[options.when], _SCOPE[options.scope], f"Past due and open invoices: {_OPEN_INVOICES[options.open_invoices].lower()}"]
+    if options.when == "now":
+        parts += ["Invoiced immediately"] * options.invoice_now + ["Prorated"] * options.prorate
+    return ". ".join(parts) + "."
+
+
+class FlowForm(CancelForm):
+    """What a flow has of its own; its `cancel_…` count where `cancels` is `own`."""
+
+    cancels = RadioField("What a cancel does", choices=_choices({"setup": "As in Settings → Setup", "own": "Its own options"}))
+    offers_by = RadioField("For offers", choices=_choices(_BY))
+    cancels_by = RadioField("For cancels", choices=_choices(_BY))
+
+    def _only_now(self, field: Any) -> None:
+        if self.cancels.data == "own":
+            super()._only_now(field)
+
+    validate_cancel_invoice_now = validate_cancel_prorate = _only_now
+
+    @classmethod
+    def showing(cls, flow: Flow, settings: Preferences) -> "FlowForm":
+        """The form as it stands before anything is chosen: options of its own would begin with those of the workspace."""
+        begin = flow.cancel or cancels.of_workspace(settings)
+        if begin.when != "now":
+            begin = begin.model_copy(update={"invoice_now": False, "prorate": False})
+        whose = {"offers_by": flow.offers_by or "setup", "cancels_by": flow.cancels_by or "setup"}
+        shown: FlowForm = cls(formdata=None, data={"cancels": "own" if flow.cancel else "setup", **whose, **cls.of(begin)})
+        return shown
+
+    def whose(self, name: str) -> Whose | None:
+        """Who changes Stripe; None where that is the workspace's to say."""
+        picked: Whose | Literal["setup"] = self[name].data
+        return None if picked == "setup" else picked
+
+    @property
+    def cancel(self) -> CancelOptions | None:
+        """The flow's own options; None where it goes by the workspace's."""
+        return self.options if self.cancels.data == "own" else None
+
+
+class SetupForm(CancelForm):
     plain_cancel_only = BooleanField(
         "Plain cancel only",
         description="Everybody gets the plain cancel page: no survey, no offers. Cancels are still made on Stripe and read back.",
@@ -59,27 +159,6 @@ class SetupForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
         description=(
             "A link to the portal that is more than a day old asks for a code by email before it cancels or pauses anything. Customers "
             "for whom Stripe has no address are not asked."
-        ),
-    )
-    cancel_when = RadioField(
-        "When does it end?", choices=[SelectChoice("period_end", "At the end of the period"), SelectChoice("now", "Now")]
-    )
-    cancel_scope = RadioField(
-        "Which subscriptions?",
-        choices=[SelectChoice("this", "This subscription"), SelectChoice("all", "All active subscriptions of the customer")],
-    )
-    cancel_open_invoices = RadioField(
-        "Past due and open invoices", choices=[SelectChoice("keep", "Keep collecting"), SelectChoice("void", "Void")]
-    )
-    cancel_invoice_now = BooleanField(
-        "Invoice immediately for all outstanding charges",
-        description="Usage and charges not billed yet go on a last invoice, made at once. Otherwise they are not billed.",
-    )
-    cancel_prorate = BooleanField(
-        "Prorate",
-        description=(
-            "What was paid for and not used is credited: on that last invoice, or without one to the customer’s next. "
-            "Otherwise it is not paid back."
         ),
     )
     stripe_sign_in = BooleanField(

@@ -4,6 +4,7 @@ from flow_pages.document.defaults import control_flow, default_flow
 from flow_pages.document.flow import CancelOptions, Confirm, Done, Feedback, Flow, Reason, Survey, parse
 from flow_pages.document.offers import (
     MOST_SHOWN,
+    USUAL_LIMITS,
     Coupons,
     CustomOffer,
     DiscountOffer,
@@ -16,10 +17,12 @@ from flow_pages.document.offers import (
     PlanOffer,
     Prices,
     TrialOffer,
+    Whose,
 )
 
 __all__ = [
     "MOST_SHOWN",
+    "USUAL_LIMITS",
     "CancelOptions",
     "Confirm",
     "Coupons",
@@ -39,6 +42,7 @@ __all__ = [
     "Reason",
     "Survey",
     "TrialOffer",
+    "Whose",
     "control_flow",
     "default_flow",
     "parse",

@@ -1,7 +1,7 @@
 """The flows that a workspace begins with."""
 
 from flow_pages.document.flow import Confirm, Done, Flow, Reason, Survey
-from flow_pages.document.offers import Coupons, DiscountOffer
+from flow_pages.document.offers import USUAL_LIMITS, Coupons, DiscountOffer
 
 # What the first offer is called until the workspace has given it an id.
 _FIRST = "stay_discount"
@@ -32,6 +32,7 @@ def default_flow(*, test_coupon: str | None = None, live_coupon: str | None = No
                 body="Stay on {{ plan_name | default: 'your plan' }} and pay less. Nothing else changes, and you can still cancel later.",
                 accept="Take the discount",
                 decline="No thanks, continue to cancel",
+                limits=USUAL_LIMITS["discount"],
             ),
         ),
         confirm=Confirm(

@@ -1,5 +1,6 @@
 """The offers that a flow can make: what each is worth, what it says, to whom and how often it is made, and who carries it out."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -79,14 +80,21 @@ class Minted(Part):
 class Limits(Part):
     """How often an offer is made. The customer is counted by what they accepted, the business's budget by what that takes off next bills.
 
-    `cooldown_days`: so long after an offer of the same kind. `lifetime`: so often this offer. `monthly_budget`: minor units per currency
-    for each calendar month in UTC; an offer in a currency without an amount has no budget.
+    `cooldown_days`: so long after an offer of the same kind, after this very one where it is a link. `lifetime`: so often this offer.
+    `monthly_budget`: minor units per currency for each calendar month in UTC; an offer in a currency without an amount has no budget.
     """
 
     cooldown_days: int | None = Field(default=None, ge=1, le=3650)
     lifetime: int | None = Field(default=None, ge=1, le=1000)
     not_if_discounted: bool = False
     monthly_budget: dict[Currency, Minor] = Field(default={}, max_length=50)
+
+
+# What a new offer begins with where nobody says anything: who comes back each month gets what costs money once. The owner can lift it.
+USUAL_LIMITS: Mapping[str, Limits] = {
+    **dict.fromkeys(("discount", "extension", "trial_extension"), Limits(cooldown_days=365, lifetime=1)),
+    "pause": Limits(cooldown_days=180),
+}
 
 
 class _Offer(Part):

@@ -120,7 +120,7 @@ def in_the_way(
     limits, today = offer.limits, now.astimezone(UTC).date()
     if (offer.starts_on and today < offer.starts_on) or (offer.ends_on and today > offer.ends_on):
         return "dates"
-    if limits.not_if_discounted and subscription is not None and is_discounted(subscription, customer):
+    if limits.not_if_discounted and subscription is not None and is_discounted(subscription, customer, now):
         return "discounted"
     if limits.lifetime is not None and sum(one.offer == offer.id for one in ledger.accepted) >= limits.lifetime:
         return "lifetime"
@@ -135,7 +135,9 @@ def in_the_way(
     return None
 
 
-def is_discounted(subscription: Subscription, customer: Customer | None) -> bool:
+def is_discounted(subscription: Subscription, customer: Customer | None, now: datetime) -> bool:
     """Whether something is taken off its bills: by a discount of its own or of an item, or else by its customer's."""
-    own = bool(subscription.discounts) or any(item.discounts for item in subscription.items)
-    return own or (customer is not None and customer.discount is not None)
+    if subscription.discounts or any(item.discounts for item in subscription.items):
+        return True
+    theirs = customer.discount if customer is not None else None
+    return theirs is not None and (theirs.ends_at is None or theirs.ends_at > now)

@@ -127,12 +127,28 @@ def test_each_kind_is_kept_as_typed_told_in_words_and_shown_for_changing_as_it_w
     for kind, typed, told in KINDS:
         one = made(rt, stage, editor, kind, **typed, **limits)
         assert told in said(editor.get("/offers")).replace("\xa0", " ")
-        assert dict(one.offer.limits.monthly_budget) == {"eur": 25050, "jpy": 90000, "bhd": 1500}
+        has_budget = kind not in ("link", "custom")
+        assert dict(one.offer.limits.monthly_budget) == ({"eur": 25050, "jpy": 90000, "bhd": 1500} if has_budget else {})
+        assert ("Budget a month" in said(editor.get(f"/offers/{one.id}"))) == has_budget
         before, count = one.offer, versions(rt, stage)
         assert editor.post(f"/offers/{one.id}", **fields(editor.get(f"/offers/{one.id}"))).status_code == 303
         assert kept(rt, stage)[-1].offer == before, "what is shown for changing is what was kept"
         assert versions(rt, stage) == count
         assert "so nothing was published" in said(editor.get("/offers"))
+
+
+def test_a_new_offer_whose_limits_nobody_touches_is_not_given_to_one_customer_each_month(
+    rt: Runtime, stage: make.Stage, editor: Member
+) -> None:
+    for kind in offers.KINDS:
+        typed = {"discount": {"how": "mint", "percent_off": "10"}, "link": {"url": "mailto:help@a.example"}}.get(kind, {})
+        assert editor.post(f"/offers/new?kind={kind}", **{**fields(editor.get(f"/offers/new?kind={kind}")), **typed}).status_code == 303
+    found = {one.offer.kind: one.offer.limits for one in kept(rt, stage)[1:]}
+    assert {kind: (held.cooldown_days, held.lifetime) for kind, held in found.items()} == {
+        **dict.fromkeys(("discount", "extension", "trial_extension"), (365, 1)),
+        "pause": (180, None),
+        **dict.fromkeys(("plan_change", "link", "custom"), (None, None)),
+    }
 
 
 def test_prices_are_picked_up_to_six_and_moved_up_without_losing_what_was_typed(

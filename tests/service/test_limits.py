@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from freezegun import freeze_time
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from connect_app.admin import flows, offers
+from connect_app.admin.offers import rehearsal
 from connect_app.models import Action, Choice
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
@@ -45,6 +46,25 @@ def app(rt: Runtime) -> Flask:
 
 def offered(rt: Runtime, stage: make.Stage, held: Limits, *names: str) -> list[str]:
     """Publish a flow that opens with these discounts, each with the limits; gives their ids."""
+    return opening(
+        rt,
+        stage,
+        *(
+            document.DiscountOffer(
+                id="new",
+                headline=f"Stay for less, {name}",
+                accept="Take it",
+                decline="No thanks",
+                mint=document.Minted(percent_off=Decimal(20), duration="once"),
+                limits=held,
+            )
+            for name in names
+        ),
+    )
+
+
+def opening(rt: Runtime, stage: make.Stage, *wanted: document.Offer) -> list[str]:
+    """Publish a flow that opens with these offers and makes no other; gives their ids."""
     with rt.transaction(stage.workspace_id) as session:
         for kept in offers.listing(session, stage.workspace_id):
             offers.switch(session, stage.workspace_id, kept.id, is_on=False, now=rt.now(), by="operator")
@@ -52,20 +72,13 @@ def offered(rt: Runtime, stage: make.Stage, held: Limits, *names: str) -> list[s
             offers.add(
                 session,
                 stage.workspace_id,
-                name=name,
-                offer=document.DiscountOffer(
-                    id="new",
-                    headline=f"Stay for less, {name}",
-                    accept="Take it",
-                    decline="No thanks",
-                    mint=document.Minted(percent_off=Decimal(20), duration="once"),
-                    limits=held,
-                ),
+                name=one.headline,
+                offer=one,
                 placement=offers.Placement(where="opening"),
                 now=rt.now(),
                 by="operator",
             )
-            for name in names
+            for one in wanted
         ]
         flows.publish_offers(session, stage.workspace_id, rt.now(), "operator")
     return made
@@ -185,6 +198,49 @@ def test_two_limited_offers_of_one_kind_share_a_cooldown_even_at_the_same_instan
     assert Counter(at_once(browsers, takes)) == {"": 1, "?gone": 9}
 
 
+def test_a_link_is_followed_once_for_a_session_and_counts_in_those_that_come_after(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    kept = document.LinkOffer(id="new", headline="Talk to us", accept="Write", decline="No thanks", url="mailto:help@shop.example")
+    [once] = opening(rt, stage, kept.model_copy(update={"limits": Limits(lifetime=1)}))
+    *browsers, late = arrived(app, stage, [stage.shapes["monthly"], *subscribed(rt, local, stage, "monthly", 5)])
+    assert Counter(at_once(browsers, takes)) == {f"/link/{once}": 1, "?gone": 4}
+    assert at_once([late], takes) == ["?gone"]
+    [winner] = [one for one in browsers if "accept" in one.look().buttons]
+    # Whoever has followed it may go by it again, and twice is once.
+    assert at_once([winner], takes) == [f"/link/{once}"]
+    assert "mailto:help@shop.example" in winner.look(f"{winner.path}/link/{once}").page
+    with rt.transaction(stage.workspace_id) as session:
+        assert (
+            offers.tallies(session, stage.workspace_id, "test", offers.listing(session, stage.workspace_id), rt.now())[once].accepted == 1
+        )
+    # Another link is another matter, whatever its cooldown.
+    [resting] = opening(rt, stage, kept.model_copy(update={"limits": Limits(cooldown_days=30)}))
+    [again] = arrived(app, stage, subscribed(rt, local, stage, "monthly", 1))
+    assert at_once([again], takes) == [f"/link/{resting}"]
+    assert "accept" not in arrived(app, stage, subscribed(rt, local, stage, "monthly", 1))[0].buttons
+
+
+def test_who_has_a_discount_of_their_own_gets_none_where_that_is_the_limit(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    offered(rt, stage, Limits(not_if_discounted=True), "one")
+    customer, subscription = stage.shapes["monthly"]
+    now = int(rt.now().timestamp())
+    buttons, reach = [], []
+    for ends in (None, now + 3600, now - 3600):
+        with rt.transaction(stage.workspace_id) as session:
+            theirs = {"id": "di_own", "object": "discount", "customer": customer, "source": {"coupon": "STAY20"}, "start": 5, "end": ends}
+            session.execute(
+                text("update customers set raw = jsonb_set(raw::jsonb, '{discount}', cast(:theirs as jsonb))::json where id = :id"),
+                {"theirs": json.dumps(theirs), "id": customer},
+            )
+            [offer] = [one.offer for one in offers.listing(session, stage.workspace_id) if one.is_on]
+            tried = rehearsal.tried(session, stage.workspace_id, stage.connection_id, offer, "test", subscription, rt.now())
+        assert tried is not None
+        reach.append(tried.made is not None)
+        buttons.append("accept" in arrived(app, stage, [(customer, subscription)])[0].buttons)
+    assert buttons == reach == [False, False, True]
+
+
 def test_what_came_to_nothing_gives_its_place_back(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     offered(rt, stage, Limits(lifetime=1), "one")
     customer, subscription = stage.shapes["monthly"]
@@ -211,19 +267,21 @@ def test_other_customers_never_wait_for_one_another_without_a_budget(
     assert at_once([held], takes) == [""]
 
 
-def test_who_comes_back_each_month_for_a_year_gets_one_discount(rt: Runtime, local: LocalStripe) -> None:
+def test_who_comes_back_each_month_gets_one_discount_a_year_though_the_owner_has_limited_nothing(rt: Runtime, local: LocalStripe) -> None:
+    usual = document.USUAL_LIMITS["discount"]
+    assert [offer.limits for offer in document.default_flow().offers] == [usual]
     with freeze_time(datetime(2026, 3, 31, 23, 30, tzinfo=UTC), tick=True) as clock:
         stage = make.workspace(rt, local)
         make.read_in(rt)
         app = customers.app(rt)
-        once, yearly = offered(rt, stage, Limits(lifetime=1), "once")[0], ""
+        once, other = offered(rt, stage, usual, "once")[0], ""
         shown = []
-        for month in range(13):
+        for month in range(14):
             if month == 6:
-                # Another offer of the kind, that rests for a year after any.
+                # Another one of the kind, in its place.
                 with rt.transaction(stage.workspace_id) as session:
                     offers.switch(session, stage.workspace_id, once, is_on=False, now=rt.now(), by="operator")
-                [yearly] = offered(rt, stage, Limits(cooldown_days=360), "yearly")
+                [other] = offered(rt, stage, usual, "other")
             [browser] = arrived(app, stage, [stage.shapes["monthly"]])
             shown.append(browser.offer)
             if browser.offer:
@@ -232,8 +290,8 @@ def test_who_comes_back_each_month_for_a_year_gets_one_discount(rt: Runtime, loc
                 browser.press("keep")
             work.drain(rt, queues.ACTIONS)
             clock.move_to(clock() + timedelta(days=30))
-    assert shown == [once, *[""] * 11, yearly]
-    assert sorted(choice.offer["id"] for choice in rows(rt, stage, Choice)) == sorted((once, yearly))
+    assert shown == [once, *[""] * 12, other]
+    assert sorted(choice.offer["id"] for choice in rows(rt, stage, Choice)) == sorted((once, other))
 
 
 def test_a_budget_begins_anew_with_the_month_in_utc(rt: Runtime, local: LocalStripe) -> None:

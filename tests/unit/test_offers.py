@@ -221,6 +221,10 @@ def test_a_cooldown_is_over_on_its_last_second_and_counts_offers_of_the_same_kin
     assert [held(accepted(age), limits=month) for age in ages] == ["cooldown", "cooldown", None, None]
     assert held(accepted(DAY, offer="off_2"), limits=month) == "cooldown", "another discount is a discount"
     assert held(accepted(DAY, kind="pause"), limits=month) is None
+    link = document.LinkOffer(**WORDS, url="https://shop.example/help", limits=month)
+    told = [accepted(DAY, offer=offer, kind="link") for offer in (link.id, "off_2")]
+    said = [limits.in_the_way(link, None, None, ledger, None, NOW) for ledger in told]
+    assert said == ["cooldown", None], "one link says nothing of another"
 
 
 def test_a_lifetime_counts_this_offer_alone_however_long_ago() -> None:

@@ -173,6 +173,9 @@ class PlanForm(OfferForm):
 
 class LinkForm(OfferForm):
     kind = "link"
+    has_budget = False
+    cooldown_days = entries.line("Cooldown, in days", description="So long after the customer followed this link.")
+    lifetime = entries.line("Times in a lifetime", description="How often one customer can follow it; once for each visit to the flow.")
     url = entries.line(
         "Address",
         description=("Begins with https:// or mailto:. Variables such as {{ customer_id }} may stand in path and query."),
@@ -189,6 +192,7 @@ class LinkForm(OfferForm):
 
 class CustomForm(OfferForm):
     kind = "custom"
+    has_budget = False
     payload = entries.PairsField("What your system is told", description="Names of small letters, digits and _, each with a value.")
 
     @classmethod

@@ -14,7 +14,7 @@ from connect_app.admin import offers
 from connect_app.admin.offer_forms import entries
 from connect_app.models.base import Json
 from flow_pages import wording
-from flow_pages.document import Offer, Reason
+from flow_pages.document import USUAL_LIMITS, Limits, Offer, Reason
 from webhooks import catalogue
 
 LONGEST_NAME = 100
@@ -25,6 +25,8 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
     """What all kinds have. `types` are the variables that its copy may name, with their types."""
 
     kind = ""
+    # What has no price has no budget.
+    has_budget = True
     types: Mapping[str, catalogue.Type] = {}
 
     def __init__(self, *given: Any, **more: Any) -> None:
@@ -79,7 +81,9 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
         """The form as it stands before anything is typed; without an offer, as a new one of its kind begins."""
         if kept is None:
             kind = offers.KINDS[cls.kind]
-            first = {"headline": kind.headline, "accept": kind.accept, "decline": kind.decline}
+            usual = USUAL_LIMITS.get(cls.kind, Limits())
+            often = {"cooldown_days": entries.text(usual.cooldown_days), "lifetime": entries.text(usual.lifetime)}
+            first = {"headline": kind.headline, "accept": kind.accept, "decline": kind.decline, **often}
             fresh: OfferForm = cls(formdata=None, data={"name": kind.title, "where": "closing", "by": "holdfast", **first, **cls.blank()})
             return fresh
         offer, limits = kept.offer, kept.offer.limits
@@ -130,7 +134,7 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
                 "cooldown_days": entries.number(self.cooldown_days.data),
                 "lifetime": entries.number(self.lifetime.data),
                 "not_if_discounted": self.not_if_discounted.data,
-                "monthly_budget": self.minor_units(self.monthly_budget),
+                "monthly_budget": self.minor_units(self.monthly_budget) if self.has_budget else {},
             },
             **self.terms(present, mode),
         }

@@ -78,7 +78,7 @@ def tried(
     [subject] = catalogue.load(session, connection_id, [(subscription.customer, subscription_id)])
     reader = spoken.reader(None, subject.customer)
     on = verdicts.ground(session, workspace_id, connection_id, offer, mode)
-    verdict = verdicts.of(on, subscription, subject, now, is_discounted=limits.is_discounted(subscription, subject.customer))
+    verdict = verdicts.of(on, subscription, subject, now, is_discounted=limits.is_discounted(subscription, subject.customer, now))
     made = None if isinstance(verdict, Refused) else offers.Made(offer=offer, options=verdict, known=on.known)
     return Tried(
         subscription=subscription,

@@ -4,9 +4,11 @@ from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import checklist, desk, embedding, forms
+from connect_app.admin import checklist, desk, embedding, forms, offers
 from connect_app.admin import flows as shelf
 from connect_app.errors import NotFound
+from flow_pages import cancels
+from flow_pages.document import CancelOptions
 
 
 @desk.blueprint.get("/flows")
@@ -21,15 +23,56 @@ def flows() -> str:
 @desk.blueprint.get("/flows/<flow_id>")
 def flow(flow_id: str) -> str:
     """One flow: what a customer reads, and its versions."""
+    return _flow_page(flow_id)
+
+
+@desk.blueprint.post("/flows/<flow_id>")
+def change_flow(flow_id: str) -> Response | tuple[str, int]:
+    """Publish the flow with what it shall have of its own."""
+    rt, at = runtime.current(), desk.here()
+    form = forms.FlowForm(data=forms.FlowForm.of(CancelOptions()))
+    if not form.validate():
+        return _flow_page(flow_id, form), 422
+    with rt.transaction(at.workspace_id) as session:
+        number = shelf.set_options(
+            session,
+            at.workspace_id,
+            flow_id,
+            cancel=form.cancel,
+            offers_by=form.whose("offers_by"),
+            cancels_by=form.whose("cancels_by"),
+            now=rt.now(),
+            by=at.member.actor,
+        )
+    flash("Saved. Nothing is different, so nothing was published." if number is None else f"Saved. Version {number} is published.", "ok")
+    return redirect(at.path(f"/flows/{flow_id}"), 303)
+
+
+def _flow_page(flow_id: str, typed: forms.FlowForm | None = None) -> str:
+    """The flow's page; with the form as it was typed where that could not be saved."""
     rt, at = runtime.current(), desk.here()
     with rt.transaction(at.workspace_id) as session:
         found = next((one for one in shelf.listing(session, at.workspace_id, at.mode) if one.id == flow_id), None)
         versions = shelf.history(session, at.workspace_id, flow_id)
-    if found is None:
-        raise NotFound(code="not_found", message="There is no such flow in this workspace.")
-    wanted = request.args.get("version", type=int) or found.version.number
-    version = next((one for one in versions if one.number == wanted), found.version)
-    return desk.page("flow.html", "flows", flow=found, version=version, versions=versions)
+        settings = preferences.read(session, at.workspace_id)
+        if found is None:
+            raise NotFound(code="not_found", message="There is no such flow in this workspace.")
+        wanted = request.args.get("version", type=int) or found.version.number
+        version = next((one for one in versions if one.number == wanted), found.version)
+        made = version.document.offers
+        picks = offers.labels(session, at.connection_id, made, at.mode)
+    return desk.page(
+        "flow.html",
+        "flows",
+        flow=found,
+        version=version,
+        versions=versions,
+        said={one.id: offers.said(one, at.mode, picks) for one in made},
+        form=typed or forms.FlowForm.showing(version.document, settings),
+        told=forms.told,
+        setup=cancels.of_workspace(settings),
+        settings=settings,
+    )
 
 
 @desk.blueprint.get("/flows/embed")

@@ -6,7 +6,7 @@ from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
 from connect_app import audit, preferences, runtime
-from connect_app.admin import cases, deeds, desk, forms, revenue
+from connect_app.admin import cases, deeds, desk, flows, forms, revenue
 
 # What the form says as it is kept; the rest of the setup has rules of its own.
 _SETUP: tuple[preferences.Name, ...] = (
@@ -38,7 +38,8 @@ def _setup_page(form: forms.SetupForm) -> str:
     with rt.transaction(at.workspace_id) as session:
         is_attributed = preferences.read(session, at.workspace_id).attribution
         card = revenue.data_card(session, at.workspace_id, at.mode, at.connection) if is_attributed else None
-    return desk.page("setup.html", "settings", form=form, card=card)
+        exempt = flows.exempt(session, at.workspace_id)
+    return desk.page("setup.html", "settings", form=form, card=card, exempt=exempt, told=forms.told)
 
 
 @desk.blueprint.post("/settings")
