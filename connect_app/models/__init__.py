@@ -16,6 +16,8 @@ from connect_app.models.sessions import Answer, Choice, FlowSession, LinkLookup,
 from connect_app.models.work import Work
 from connect_app.models.workspaces import (
     AccountLookup,
+    ApiKey,
+    ApiKeyLookup,
     AuditEntry,
     Connection,
     EmbedSecret,
@@ -32,6 +34,8 @@ __all__ = [
     "Action",
     "Alert",
     "Answer",
+    "ApiKey",
+    "ApiKeyLookup",
     "Attempt",
     "Audience",
     "AuditEntry",

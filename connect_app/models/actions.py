@@ -16,6 +16,7 @@ class Action(Tenant, Base):
     before, loses}`, `requests` being stripe_gateway Calls as they write themselves down (the n-th is sent under `key`, from the second on
     with `.n` behind it), `before` the subscription they were planned on, `loses` what is given up with it. `code` says in a word why it
     is manual or failed; `message` says it for people. `reminded` is how far the team has been told of one that waits (jobs.reminders).
+    `confirmation` is what became of the last API call that said it was done (jobs.actions.proving).
     """
 
     __tablename__ = "actions"
@@ -40,6 +41,7 @@ class Action(Tenant, Base):
     asked_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
+    confirmation: Mapped[Json | None]
     __table_args__ = (
         CheckConstraint("state IN ('requested', 'queued', 'prechecked', 'applied', 'verified', 'manual', 'failed')", name="state"),
         CheckConstraint(
@@ -62,6 +64,7 @@ class Action(Tenant, Base):
         Index("ix_actions_session_id", "session_id"),
         Index("ix_actions_connection_id_subscription", "connection_id", "subscription"),
         Index("ix_actions_workspace_id_customer", "workspace_id", "customer"),
+        Index("ix_actions_workspace_id_subscription", "workspace_id", "subscription"),
     )
 
 

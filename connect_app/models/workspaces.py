@@ -83,6 +83,33 @@ class EmbedSecret(Tenant, Base):
     __table_args__ = (CheckConstraint(_MODE, name="mode"), Index("ix_embed_secrets_workspace_id", "workspace_id"))
 
 
+class ApiKey(Tenant, Base):
+    """A key that the business's back end calls `/api/v1` with, `key_…`. It decides the mode.
+
+    The key itself is kept nowhere: its hash is in `api_key_lookups`, until it is revoked. The row stays, for the audit log names it.
+    """
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    name: Mapped[str]
+    last4: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    __table_args__ = (CheckConstraint(_MODE, name="mode"), UniqueConstraint("workspace_id", "id"))
+
+
+class ApiKeyLookup(Base):
+    """Whose a key is, by its SHA-256 (a key has 256 bits of chance, so nobody tries them out): asked before the tenant is known."""
+
+    __tablename__ = "api_key_lookups"
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(unique=True)
+    workspace_id: Mapped[str]
+    __table_args__ = (ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"], ondelete="CASCADE"),)
+
+
 class Connection(Tenant, Base):
     """A workspace's link to one Stripe account in one mode. The access token is not needed, so it is not stored.
 

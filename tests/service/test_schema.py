@@ -17,7 +17,7 @@ TENANT_TABLES = sorted(mapper.class_.__tablename__ for mapper in models.Base.reg
 # They answer before the tenant is known, or cross tenants on purpose (docs/contract.md, Tables).
 OPEN_TABLES = {
     "workspaces", "users", "logins", "oauth_states", "webhook_events", "webhook_pending", "webhook_lanes", "work",
-    "account_lookups", "link_lookups", "user_lookups",
+    "account_lookups", "api_key_lookups", "link_lookups", "user_lookups",
 }  # fmt: skip
 
 
