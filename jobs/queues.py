@@ -49,6 +49,8 @@ KINDS = {
     "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=720, given_up="jobs.actions:give_up"),
     # row_id is the id of an action that the business's own system does: Stripe has told something of its subscription.
     "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=720),
+    # row_id is the id of a waiting action of which an API call has said that it is done; tried for an hour.
+    "prove": Kind(queue=ACTIONS, handler="jobs.actions:prove", attempts=120, given_up="jobs.actions:unproven"),
     # row_id is the id of an action that waits until another change of its subscription is settled; tried for some six hours.
     "follow": Kind(queue=ACTIONS, handler="jobs.actions:begin", attempts=720),
     # row_id is an action's id: after 20 s unsettled, the customer is promised an email; afterwards, told the end.

@@ -4,6 +4,7 @@ from jobs.actions.confirming import confirm
 from jobs.actions.course import give_up, perform
 from jobs.actions.following import ask_after, begin
 from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, retry, retry_disconnected, waiting, waiting_counts
+from jobs.actions.proving import ask_proof, prove, unproven
 from jobs.actions.settlement import close, mark_done
 
 __all__ = [
@@ -12,14 +13,17 @@ __all__ = [
     "InFlight",
     "ask",
     "ask_after",
+    "ask_proof",
     "begin",
     "close",
     "confirm",
     "give_up",
     "mark_done",
     "perform",
+    "prove",
     "retry",
     "retry_disconnected",
+    "unproven",
     "waiting",
     "waiting_counts",
 ]

@@ -13,12 +13,13 @@ def words(verb: str, intent: Mapping[str, object], before: Json, now: datetime) 
     if verb not in ("cancel", "undo_cancel") and (before.get("cancel_at_period_end") or before.get("cancel_at")):
         going_on = " Its scheduled cancellation is to be taken back with that."
     return (
-        f"Your own system does this, and has been asked since {now:%Y-%m-%d %H:%M} UTC: {_order(verb, intent)}.{going_on}"
+        f"Your own system does this, and has been asked since {now:%Y-%m-%d %H:%M} UTC: {wanted(verb, intent)}.{going_on}"
         " It shows as done here once Stripe has told of it, or Mark done has found it there."
     )
 
 
-def _order(verb: str, intent: Mapping[str, object]) -> str:
+def wanted(verb: str, intent: Mapping[str, object]) -> str:
+    """What is to be done, as the team would be asked for it."""
     match verb:
         case "discount":
             made = discounts.mint_of(intent)
@@ -40,7 +41,9 @@ def _order(verb: str, intent: Mapping[str, object]) -> str:
             return "take the scheduled cancellation back"
         case "resume":
             return "resume the subscription"
-    raise ValueError(f"nobody else is asked for {verb!r}")
+        case "payment_method":
+            return "charge the subscription to the customer's new card"
+    raise ValueError(f"no such verb: {verb!r}")
 
 
 def _ending(intent: Mapping[str, object]) -> str:

@@ -178,23 +178,32 @@ def mark_done(rt: Runtime, workspace_id: str, action_id: str, actor: str) -> boo
         raise errors.Unavailable(
             code="stripe_unavailable", message=f"Stripe could not be read just now: {failure}", retry_after=10
         ) from failure
-    asked = wish(action)
-    if action.code == ledger.YOURS:
-        asked = to_the_day(asked, seen.situation.subscription)
-    if not plans.shows(asked, seen.situation, plans.kept(kept_calls(action))):
+    if not is_shown(action, seen):
         return False
-    read = seen.read
     now = rt.now()
     with rt.transaction(workspace_id) as session:
         try:
-            if action.connection_id is None:
-                hold(session, action, read.value)
-                action = ledger.move(session, action, action.state, now, connection_id=connection.id)
-            verified(session, action, before(action) or read.value, read, now)
+            proven(session, action, connection.id, seen.read, now)
         except ledger.Moved:
             return False
         audit.record(session, workspace_id, actor=actor, verb="action.marked_done", at=now, target=action_id)
     return True
+
+
+def is_shown(action: Action, seen: look.Look) -> bool:
+    """Whether Stripe shows what a waiting action asked for, where somebody says that it is done."""
+    asked = wish(action)
+    if action.code == ledger.YOURS:
+        asked = to_the_day(asked, seen.situation.subscription)
+    return plans.shows(asked, seen.situation, plans.kept(kept_calls(action)))
+
+
+def proven(session: Session, action: Action, connection_id: str, read: Read[Subscription], now: datetime) -> Action:
+    """A waiting action is verified by what was read of that connection's account, whoever did it. Raises ledger.Moved."""
+    if action.connection_id is None:
+        hold(session, action, read.value)
+        action = ledger.move(session, action, action.state, now, connection_id=connection_id)
+    return verified(session, action, before(action) or read.value, read, now)
 
 
 def before(action: Action) -> Subscription | None:

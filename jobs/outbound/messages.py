@@ -90,8 +90,8 @@ class OfferAccepted(Answers):
     accepted_at: int
 
 
-class Action(Data):
-    """One change to one subscription. What is needed to make it is in `intent`."""
+class Asked(Data):
+    """A change to a subscription, in whatever state: what messages and the API say of it alike."""
 
     action: str
     session: str | None
@@ -99,7 +99,7 @@ class Action(Data):
     customer: str
     subscription: str | None
     verb: str
-    state: Literal["requested", "verified", "manual", "failed"]
+    state: str
     code: str | None
     message: str | None
     intent: dict[str, Any] = Field(
@@ -111,6 +111,12 @@ class Action(Data):
     stripe_request_id: str | None
     asked_at: int
     changed_at: int
+
+
+class Action(Asked):
+    """One change to one subscription. What is needed to make it is in `intent`."""
+
+    state: Literal["requested", "verified", "manual", "failed"]
 
 
 class Pause(Data):

@@ -62,24 +62,29 @@ def action(session: Session, row: Action, now: datetime) -> None:
         row.mode,
         f"action.{row.state}",
         now,
-        lambda: messages.Action(
-            workspace=row.workspace_id,
-            livemode=messages.is_live(row.mode),
-            action=row.id,
-            session=row.session_id,
-            choice=row.choice_id,
-            customer=row.customer,
-            subscription=row.subscription or None,
-            verb=row.verb,
-            state=row.state,  # type: ignore[arg-type]
-            code=row.code,
-            message=row.message,
-            intent=row.intent,
-            stripe_request_id=row.stripe_request_id,
-            asked_at=messages.seconds(row.asked_at),
-            changed_at=messages.seconds(row.changed_at),
-        ),
+        lambda: messages.Action(**of_action(row)),
     )
+
+
+def of_action(row: Action) -> Json:
+    """What is said of an action, whoever is told: the fields of messages.Asked."""
+    return {
+        "workspace": row.workspace_id,
+        "livemode": messages.is_live(row.mode),
+        "action": row.id,
+        "session": row.session_id,
+        "choice": row.choice_id,
+        "customer": row.customer,
+        "subscription": row.subscription or None,
+        "verb": row.verb,
+        "state": row.state,
+        "code": row.code,
+        "message": row.message,
+        "intent": row.intent,
+        "stripe_request_id": row.stripe_request_id,
+        "asked_at": messages.seconds(row.asked_at),
+        "changed_at": messages.seconds(row.changed_at),
+    }
 
 
 def decided(
