@@ -85,7 +85,7 @@ def told(options: CancelOptions) -> str:
 class FlowForm(CancelForm):
     """What a flow has of its own; its `cancel_…` count where `cancels` is `own`."""
 
-    cancels = RadioField("What a cancel does", choices=_choices({"setup": "As in Settings → Setup", "own": "Its own options"}))
+    cancels = RadioField("Decided by", choices=_choices({"setup": "As in Settings → Setup", "own": "This flow’s own options"}))
     offers_by = RadioField("For offers", choices=_choices(_BY))
     cancels_by = RadioField("For cancels", choices=_choices(_BY))
 
