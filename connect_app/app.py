@@ -8,12 +8,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 
 import flow_pages
-from connect_app import admin, error_pages, handbook, health, limits, oauth, runtime, security, workspaces
+from connect_app import admin, api, error_pages, handbook, health, limits, oauth, runtime, security, workspaces
 from connect_app.config import Settings
 from connect_app.runtime import Runtime
 
-# The customer's pages live without cookies: their forms carry a token derived from the link instead.
-COOKIELESS = ("flow", "portal", "embed")
+# The customer's pages live without cookies: their forms carry a token derived from the link instead. The API knows its callers by key.
+COOKIELESS = ("flow", "portal", "embed", "api")
 
 
 def create_app(settings: Settings, rt: Runtime | None = None) -> Flask:
@@ -46,7 +46,7 @@ def create_app(settings: Settings, rt: Runtime | None = None) -> Flask:
     for package in (health, handbook):
         app.register_blueprint(package.blueprint)
     flow_pages.register(app)
-    for door in (oauth, workspaces, admin):
+    for door in (oauth, workspaces, admin, api):
         door.register(app, rt)
     for name in COOKIELESS:
         csrf.exempt(app.blueprints[name])

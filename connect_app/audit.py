@@ -13,7 +13,7 @@ from connect_app.models.base import Json
 def record(
     session: Session, workspace_id: str, *, actor: str, verb: str, at: datetime, target: str | None = None, details: Json | None = None
 ) -> None:
-    """Write down who did what. `actor` is `usr_…`, `stripe:acct_…`, `operator` or `holdfast`; `details` never hold a secret."""
+    """Write down who did what. `actor` is `usr_…`, `key_…`, `stripe:acct_…`, `operator` or `holdfast`; `details` never hold a secret."""
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     session.add(
         AuditEntry(

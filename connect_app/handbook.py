@@ -1,4 +1,4 @@
-"""The handbook that Holdfast serves: each error code with what to do about it, and what webhooks are told, with its schemas."""
+"""The handbook that Holdfast serves: each error code with what to do about it, what webhooks are told, with its schemas, and the API."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, jsonify, render_template
 
+from connect_app import runtime
+from connect_app.api import document
 from connect_app.errors import NotFound
 from jobs.outbound import messages
 
@@ -42,6 +44,13 @@ def errors() -> str:
 def outbound() -> str:
     """Every type of message, with what it means and its schema, and how to check signatures."""
     return render_template("outbound.html", meanings=messages.MEANINGS)
+
+
+@blueprint.get("/docs/api")
+def api() -> str:
+    """What a back end can ask and say with a key: each operation as its OpenAPI document has it."""
+    described = document.openapi(runtime.current().settings.base_url)
+    return render_template("api.html", base_url=described["servers"][0]["url"], operations=document.operations(described))
 
 
 @blueprint.get("/docs/outbound/<kind>.json")

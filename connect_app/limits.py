@@ -13,6 +13,9 @@ LIMITS = {
     "embed_address": "6000 per minute",
     "embed_workspace": "6000 per minute",
     "embed_refusals": "300 per minute",
+    "api_address": "6000 per minute",
+    "api_refusals": "300 per minute",
+    "api_key": "1200 per minute",
     "link": "240 per minute",
     "connect": "60 per minute; 600 per hour",
     "sign_in": "10 per minute; 60 per hour",
@@ -29,6 +32,12 @@ def install(app: Flask, rt: Runtime) -> None:
     app.config.setdefault("RATELIMIT_STORAGE_OPTIONS", {"socket_connect_timeout": 0.2, "socket_timeout": 0.2})
     app.config["HOLDFAST_LIMITS"] = {**LIMITS, **app.config.get("HOLDFAST_LIMITS", {})}
     limiter.init_app(app)
+
+
+def count(name: str, key: Callable[[], str]) -> None:
+    """Count one more of what is limited as `name`, for whom `key` gives; answers 429 where that is one too many."""
+    with limiter.limit(of(name), key_func=key, scope=name):
+        pass
 
 
 def of(name: str) -> Callable[[], str]:

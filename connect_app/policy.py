@@ -4,6 +4,8 @@
 PUBLIC = "public"
 # Whoever holds a link, a signature or a one-time token; each route checks its own.
 TOKEN = "token"  # noqa: S105  # the word, not one
+# The business's back end, with a key of its workspace.
+API_KEY = "api_key"
 # Members by role, from the least to the most (connect_app.workspaces.members.ROLES).
 ANALYST, EDITOR, ADMIN, OWNER = "analyst", "editor", "admin", "owner"
 
@@ -17,6 +19,11 @@ TABLE = {
     "handbook.errors": PUBLIC,
     "handbook.outbound": PUBLIC,
     "handbook.schema": PUBLIC,
+    "handbook.api": PUBLIC,
+    "api.openapi": PUBLIC,
+    "api.list_actions": API_KEY,
+    "api.get_action": API_KEY,
+    "api.confirm_action": API_KEY,
     "signin.page": PUBLIC,
     "signin.ask": PUBLIC,
     "signin.sent": PUBLIC,
@@ -122,6 +129,9 @@ TABLE = {
     "admin.show_secret": OWNER,
     "admin.rotate_secret": OWNER,
     "admin.revoke_secret": OWNER,
+    "admin.api_keys_page": OWNER,
+    "admin.make_api_key": OWNER,
+    "admin.revoke_api_key": OWNER,
     "admin.endpoints_page": ADMIN,
     "admin.new_endpoint": ADMIN,
     "admin.add_endpoint": ADMIN,

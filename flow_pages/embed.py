@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Callable
 
 from flask import Blueprint, Response, g, jsonify, request
 from flask_limiter.util import get_remote_address
@@ -108,9 +107,9 @@ def _verified(rt: Runtime, bundle: Bundle) -> tuple[str, str]:
         secrets = embed_secrets.verifying(session, workspace_id, rt.now(), rt.ring)
     modes = [mode for mode, secret in secrets or _decoys(rt) if handoff.is_signed(bundle, secret)]
     if not modes or workspace_id == _NOBODY:
-        _count("embed_refusals", get_remote_address)
+        limits.count("embed_refusals", get_remote_address)
         raise handoff.mismatch(bundle)
-    _count("embed_workspace", lambda: workspace_id)
+    limits.count("embed_workspace", lambda: workspace_id)
     return workspace_id, modes[0]
 
 
@@ -119,11 +118,6 @@ def _decoys(rt: Runtime) -> list[tuple[str, str]]:
     place = {"table": "embed_secrets", "row": "decoy", "workspace": _NOBODY, "purpose": "decoy"}
     decoy = rt.ring.open(rt.ring.seal(_NO_SECRET, **place), **place)
     return [("test", decoy), ("live", decoy)]
-
-
-def _count(name: str, key: Callable[[], str]) -> None:
-    with limits.limiter.limit(limits.of(name), key_func=key, scope=name):
-        pass
 
 
 def _allowed_origin(settings: Preferences) -> str | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connect_app.models import AuditEntry, User
+from connect_app.models import ApiKey, AuditEntry, User
 
 PER_PAGE = 50
 _LAST_PAGE = 200
@@ -60,6 +60,8 @@ def _names(session: Session, rows: Sequence[AuditEntry]) -> dict[str, str]:
         row.target for row in rows if (row.target or "").startswith("usr_")
     }
     found: dict[str, str] = {row.id: row.email for row in session.execute(select(User.id, User.email).where(User.id.in_(users)))}
+    keys = {row.actor for row in rows if row.actor.startswith("key_")}
+    found |= {row.id: f"API key {row.name}" for row in session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(keys)))}
     found |= {"operator": "Operator", "holdfast": "Holdfast"}
     for row in rows:
         if row.actor.startswith("stripe:"):

@@ -14,7 +14,7 @@ def words(verb: str, intent: Mapping[str, object], before: Json, now: datetime) 
         going_on = " Its scheduled cancellation is to be taken back with that."
     return (
         f"Your own system does this, and has been asked since {now:%Y-%m-%d %H:%M} UTC: {wanted(verb, intent)}.{going_on}"
-        " It shows as done here once Stripe has told of it, or Mark done has found it there."
+        " It shows as done here once Stripe has told of it, or Mark done or the API’s confirm has found it there."
     )
 
 

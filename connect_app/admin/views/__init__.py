@@ -3,6 +3,7 @@
 from connect_app.admin.desk import blueprint
 from connect_app.admin.views import (
     analytics,
+    api_keys,
     audiences,
     customers,
     flows,
@@ -18,6 +19,7 @@ from connect_app.admin.views import (
 
 __all__ = [
     "analytics",
+    "api_keys",
     "audiences",
     "blueprint",
     "customers",
