@@ -15,11 +15,10 @@ from typing import Any
 from sqlalchemy import select
 
 from connect_app import connections, embed_secrets, money, preferences, workspaces
-from connect_app.admin import flows
 from connect_app.models import AccountLookup, Workspace
 from connect_app.modes import Mode
 from connect_app.runtime import Runtime
-from sandbox import configured, stage, supervisor, visitor
+from sandbox import configured, offers, stage, supervisor, visitor
 
 FOLDER = stage.ROOT / "var" / "demo"
 OWNER = "owner@fernhill.example"
@@ -147,7 +146,7 @@ def install(running: stage.Stage) -> dict[str, Any]:
                 preferences.save(session, workspace_id, name, value, rt.now())  # type: ignore[arg-type]
             secret = dict(embed_secrets.verifying(session, workspace_id, rt.now(), rt.ring))[Mode.TEST]
         _wait_for_read_in(rt, workspace_id)
-        choose_coupon(rt, workspace_id, running.seeded["coupons"])
+        offers.make(rt, workspace_id, running.seeded["coupons"])
         running.start_shop(
             {
                 "base_url": running.base_url,
@@ -186,17 +185,6 @@ def connect(running: stage.Stage, account: str, email: str) -> visitor.Visitor:
     owner.go(running.letters.wait_for(rf"{running.base_url}/sign-in/\S+"))
     owner.press("Sign in")
     return owner
-
-
-def choose_coupon(rt: Runtime, workspace_id: str, coupons: list[dict[str, Any]]) -> None:
-    """Put a coupon into the default flow's offer, as the owner does in Settings: one for the next bill, which fits every plan.
-
-    A coupon for three months would be over before a yearly plan's next bill, and would rightly not be offered there.
-    """
-    valid = [coupon for coupon in coupons if coupon["valid"] and coupon["percent_off"]]
-    best = next((coupon for coupon in valid if coupon["duration"] == "once"), valid[0])
-    with rt.transaction(workspace_id) as session:
-        flows.set_offer(session, workspace_id, mode=Mode.TEST, coupon=best["id"], now=rt.now(), by="demo")
 
 
 def people(rt: Runtime, account: str, customers: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -268,7 +256,8 @@ class Console:
   Holdfast is running. Everything here is pretend: no Stripe account, no money.
 
     1. Be a customer    {demo["shop_url"]}/account
-                        press Cancel, and take the offer or go through with it
+                        press Cancel: too expensive, not used enough, too hard to use
+                        each lead to an offer; take it, or go through with it
     2. Be the owner     {demo["admin_url"]}
                         works once; another one:  .venv/bin/holdfast admin-link
     3. Install anew     {demo["base_url"]}/install

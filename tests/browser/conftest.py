@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from connect_app import connections, workspaces
 from connect_app.modes import Mode
@@ -27,7 +27,10 @@ QUIET = [
     "--disable-component-update",
     "--no-first-run",
 ]
-SETTLED = 20_000  # milliseconds until a choice must be seen as done
+# Milliseconds, generous: what is waited for comes as a rule at once, and a machine that is many times slower than ours must pass too.
+PATIENCE = 30_000  # until a page is there, and says what it is to say
+SETTLED = 60_000  # until a choice is seen as done
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,7 +93,7 @@ class House:
         )
         customer = self.stripe("POST", "customers", name=name, email="nadia@example.com")
         portal = self.stripe("POST", "billing_portal/sessions", customer=customer["id"])
-        assert requests.post(f"{portal['url']}/card", data={"number": "4242424242424242"}, timeout=10).status_code == 200
+        assert requests.post(f"{portal['url']}/card", data={"number": "4242424242424242"}, timeout=30).status_code == 200
         subscription = self.stripe("POST", "subscriptions", **{"customer": customer["id"], "items[0][price]": price["id"]})
         assert subscription["status"] == "active"
         self.mirrored(subscription["id"], "active", invoice=True)
@@ -103,7 +106,7 @@ class House:
             with rt.transaction() as session:
                 home = connections.locate(session, self.demo["account"], Mode.TEST)
             assert home is not None
-            for _ in range(200):
+            for _ in range(SETTLED // 100):
                 with rt.transaction(home.workspace_id) as session:
                     found = mirror.subscription(session, home.connection_id, subscription)
                     bills = mirror.invoices_of(session, home.connection_id, subscription=subscription)
@@ -122,7 +125,7 @@ class House:
         signature = hmac.new(self.demo["embed_secret"].encode(), message.encode(), hashlib.sha256).hexdigest()
         bundle = {key: row[key] for key in ("customer", "subscription")} | {"timestamp": now, "signature": signature, **extra}
         answer = requests.post(
-            f"{self.demo['base_url']}/api/embed/cancel", json={"workspace": self.demo["workspace"], **bundle}, timeout=10
+            f"{self.demo['base_url']}/api/embed/cancel", json={"workspace": self.demo["workspace"], **bundle}, timeout=30
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["url"])
@@ -132,7 +135,7 @@ class House:
         now = int(time.time())
         signature = hmac.new(self.demo["embed_secret"].encode(), f"{customer}\n{now}".encode(), hashlib.sha256).hexdigest()
         bundle = {"workspace": self.demo["workspace"], "customer": customer, "timestamp": now, "signature": signature}
-        answer = requests.post(f"{self.demo['base_url']}/api/embed/portal", json=bundle, timeout=10)
+        answer = requests.post(f"{self.demo['base_url']}/api/embed/portal", json=bundle, timeout=30)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["url"])
 
@@ -173,10 +176,11 @@ def untouched_house() -> Iterator[House]:
     yield from _raise()
 
 
-@pytest.fixture(autouse=True)
-def impatient(context: BrowserContext) -> None:
-    """Loopback answers at once or not at all."""
-    context.set_default_timeout(8_000)
+@pytest.fixture
+def context(context: BrowserContext) -> BrowserContext:
+    """The test's own, whose clicks and visits wait as long as `expect` does."""
+    context.set_default_timeout(PATIENCE)
+    return context
 
 
 @pytest.fixture

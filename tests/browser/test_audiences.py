@@ -22,6 +22,15 @@ def tab_to(page: Page, name: str, value: str = "") -> None:
     raise AssertionError(f"Tab never came to {name} {value}, but last to {on(page)}")
 
 
+def choose(page: Page, text: str) -> None:
+    """Go down the list that has the focus to the entry that begins so: a browser forgets half a word that is typed too slowly."""
+    for _ in range(80):
+        if page.evaluate("start => document.activeElement.selectedOptions[0].label.trim().startsWith(start)", text):
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"the list has no {text}")
+
+
 def test_an_audience_is_built_counted_and_kept_with_the_keyboard_and_without_script(browser: Browser, house: House) -> None:
     context = browser.new_context(java_script_enabled=True, viewport={"width": 360, "height": 800})
     # The page's own script is what is left out; the test needs the engine to ask where the focus is.
@@ -32,11 +41,11 @@ def test_an_audience_is_built_counted_and_kept_with_the_keyboard_and_without_scr
     expect(page.locator("[name='name']")).to_be_focused()
     page.keyboard.type("Past due on Starter")
     tab_to(page, "r:new")
-    page.keyboard.type("plan_name")
+    choose(page, "plan_name")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("[name='r.0:verb']")).to_be_focused()
-    page.keyboard.type("is one of")
+    choose(page, "is one of")
     expect(page.locator("[name='r.0:text']")).to_be_hidden()
     page.keyboard.press("Tab")
     assert on(page) == "r.0:lines"
@@ -44,13 +53,13 @@ def test_an_audience_is_built_counted_and_kept_with_the_keyboard_and_without_scr
     tab_to(page, "do", "group:r")
     page.keyboard.press("Enter")
     expect(page.locator("[name='r.1:match']")).to_be_focused()
-    page.keyboard.type("none")
+    choose(page, "none")
     tab_to(page, "r.1:new")
-    page.keyboard.type("amount")
+    choose(page, "amount")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("[name='r.1.0:verb']")).to_be_focused()
-    page.keyboard.type("is more than")
+    choose(page, "is more than")
     page.keyboard.press("Tab")
     assert on(page) == "r.1.0:text"
     page.keyboard.type("20")

@@ -1,36 +1,9 @@
 """A customer pauses and resumes in the portal: by keyboard alone, and without script on the narrowest screen."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from connect_app import connections
-from connect_app.admin import flows, offers
-from connect_app.modes import Mode
-from flow_pages.document import PauseOffer
 from tests.browser.conftest import SETTLED, House
-
-
-@pytest.fixture
-def house(house: House) -> Iterator[House]:
-    """The demo, with a pause in its flow for as long as the test lasts: other tests walk the same flow."""
-    rt = house.running.runtime()
-    try:
-        with rt.transaction() as session:
-            home = connections.locate(session, house.demo["account"], Mode.TEST)
-        assert home is not None
-        break_ = PauseOffer(id="x", interval="month", count=2, least=1, most=3, headline="A break?", accept="Pause", decline="No")
-        with rt.transaction(home.workspace_id) as session:
-            place = offers.Placement(where="closing")
-            made = offers.add(session, home.workspace_id, name="Break", offer=break_, placement=place, now=rt.now(), by="operator")
-            flows.publish_offers(session, home.workspace_id, rt.now(), "operator")
-        yield house
-        with rt.transaction(home.workspace_id) as session:
-            offers.remove(session, home.workspace_id, made, rt.now(), "operator")
-            flows.publish_offers(session, home.workspace_id, rt.now(), "operator")
-    finally:
-        rt.close()
 
 
 def press_by_key(page: Page, name: str) -> None:
