@@ -9,6 +9,7 @@ from sandbox.stripe.context import Context
 from sandbox.stripe.wire import Obj, refused
 from sandbox.stripe.worlds import clone
 
+_SAID = ("billing_cycle_anchor", "collection_method", "default_payment_method", "description", "invoice_settings", "proration_behavior")
 _ITEM = params.record(
     discounts=discounts.LIST,
     metadata=params.metadata,
@@ -25,6 +26,7 @@ LIST = params.many(
         discounts=discounts.LIST,
         duration=params.record(interval=params.Required(params.one_of("day", "month", "week", "year")), interval_count=params.integer),
         end_date=params.either("now", params.integer),
+        invoice_settings=params.record(days_until_due=params.integer),
         items=params.Required(params.many(_ITEM, at_most=20)),
         metadata=params.metadata,
         proration_behavior=subscription_terms.PRORATION,
@@ -111,7 +113,7 @@ def read(ctx: Context, schedule: Obj, wanted: list[Obj]) -> list[Obj]:
         phase = blank(subscription["currency"], start, _end(ctx, entry, start, items))
         if phase["end_date"] <= start:
             raise refused("The phase's `end_date` must be after its `start_date`.", f"{path}[end_date]")
-        for key in ("billing_cycle_anchor", "collection_method", "default_payment_method", "description", "proration_behavior"):
+        for key in _SAID:
             phase[key] = entry.get(key, phase[key])
         _check_discounts(ctx, subscription, subscription, entry.get("discounts"), f"{path}[discounts]")
         phase |= {"items": items, "metadata": params.merged(None, entry.get("metadata"))}
@@ -159,10 +161,14 @@ def enter(ctx: Context, before: Obj, after: Obj, phase: Obj, proration_behavior:
     for key in ("collection_method", "default_payment_method", "description"):
         if phase[key] is not None:
             after[key] = phase[key]
+    if phase["invoice_settings"] is not None:
+        after["days_until_due"] = phase["invoice_settings"].get("days_until_due", after["days_until_due"])
     after["metadata"] = params.merged(after["metadata"], phase["metadata"])
     subscription_items.change(ctx, before, after, items, p)
     if phase["trial_end"] is not None and phase["trial_end"] > ctx.now and phase["trial_end"] != after["trial_end"]:
         subscription_items.set_trial(ctx, before, after, phase["trial_end"], p)
+    if phase["trial_end"] is None and after["status"] == "trialing" and ctx.now < after["trial_end"]:
+        subscription_items.set_trial(ctx, before, after, None, p)
 
 
 def _still(holder: Obj, wanted: list[Obj]) -> list[Obj]:

@@ -1,5 +1,8 @@
 """The shape table: every wish on every shape of subscription, and the calls or the refusal that it comes to."""
 
+import dataclasses
+import json
+import pathlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +22,7 @@ from connect_app.stripe_gateway.objects import (
 )
 from jobs import plans
 from jobs.plans import AlreadyDone, Plan, Refused, Situation
+from tests.contract import checks
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = 86400
@@ -124,6 +128,43 @@ SHAPES: dict[str, Situation] = {
         "pending update": subscription(pending_update={"expires_at": END, "trial_end": None}),
         "by invoice": subscription(collection_method="send_invoice", days_until_due=30),
         "discounted": subscription(discounts=[LOYAL]),
+        "discounted, more phases": {
+            "subscription": subscription(schedule="sub_sched_1", discounts=[LOYAL]),
+            "schedule": schedule(END, END + 90 * DAY, discounts=[{"discount": "di_1", "coupon": None, "promotion_code": None}]),
+        },
+        "with everything": subscription(
+            {
+                **item(),
+                "tax_rates": [{"id": "txr_1", "object": "tax_rate"}],
+                "metadata": {"pool": "eu"},
+                "billing_thresholds": {"usage_gte": 5},
+            },
+            application_fee_percent=10.5,
+            automatic_tax={"enabled": True, "liability": {"type": "account", "account": "acct_2"}},
+            collection_method="send_invoice",
+            days_until_due=14,
+            default_payment_method={"id": "pm_9", "object": "payment_method"},
+            default_tax_rates=[{"id": "txr_2", "object": "tax_rate"}],
+            description="Team plan",
+            invoice_settings={"account_tax_ids": ["txi_1"], "footer": "Thanks", "issuer": {"type": "self"}},
+            on_behalf_of="acct_3",
+            transfer_data={"destination": "acct_2", "amount_percent": None},
+        ),
+        "phases with everything": {
+            "subscription": subscription(schedule="sub_sched_1"),
+            "schedule": schedule(
+                END,
+                END + 90 * DAY,
+                automatic_tax={"enabled": True, "liability": {"type": "self"}},
+                default_tax_rates=[{"id": "txr_2"}],
+                transfer_data={"destination": "acct_2", "amount_percent": 40.0},
+                application_fee_percent=5.0,
+                invoice_settings={"days_until_due": 30, "account_tax_ids": None, "issuer": {"type": "account", "account": "acct_2"}},
+                collection_method="send_invoice",
+                default_payment_method="pm_9",
+            ),
+        },
+        "discounted item": subscription({**item(), "discounts": [LOYAL]}),
         "classic": subscription(billing_mode={"type": "classic"}),
         "legacy plan": subscription(item(id="gold", active=False)),
         "other currency": subscription(item(currency="eur"), currency="eur"),
@@ -140,7 +181,13 @@ INTENTS: dict[str, dict[str, Any]] = {
     "discount": {"coupon": "SAVE"},
     "mint": {
         "mint": {
-            "id": "hf_1", "name": "20 % for you", "percent_off": 20, "duration": "once", "duration_in_months": None,
+            "id": "hf_1", "name": "12.5 % for you", "percent_off": "12.5", "duration": "repeating", "duration_in_months": 3,
+            "redeem_by": (NOW + timedelta(days=1)).isoformat(),
+        }
+    },
+    "mint an amount": {
+        "mint": {
+            "id": "hf_2", "name": "A welcome back, " * 4, "amounts": {"usd": 500, "eur": 450}, "duration": "once",
             "redeem_by": (NOW + timedelta(days=1)).isoformat(),
         }
     },
@@ -160,14 +207,23 @@ ENDING = ("subscriptions.cancel", *UPDATE)
 TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
     "discount": {
         "unpaid": "unpaid", "incomplete": "incomplete", "ended": "subscription_ended", "pending update": "pending_update",
-        "more phases": (EDIT,), "long phase": (EDIT,), "ended by schedule": (EDIT, *UPDATE),
+        "more phases": (EDIT,), "discounted, more phases": (EDIT,), "phases with everything": (EDIT,), "long phase": (EDIT,),
+        "ended by schedule": (EDIT, *UPDATE),
         "schedule unread": "managed_by_schedule",
     },
     "mint": {
+        "*": ("coupons.create", *UPDATE), "yearly": "coupon_without_effect", "unpaid": "unpaid", "incomplete": "incomplete",
+        "ended": "subscription_ended", "pending update": "pending_update", "more phases": ("coupons.create", EDIT),
+        "discounted, more phases": ("coupons.create", EDIT), "phases with everything": ("coupons.create", EDIT),
+        "long phase": "schedule_has_phases",
+        "ended by schedule": ("coupons.create", EDIT, *UPDATE), "schedule unread": "managed_by_schedule",
+    },
+    "mint an amount": {
         "*": ("coupons.create", *UPDATE), "unpaid": "unpaid", "incomplete": "incomplete", "ended": "subscription_ended",
         "pending update": "pending_update", "more phases": ("coupons.create", EDIT),
-        "long phase": ("coupons.create", EDIT), "ended by schedule": ("coupons.create", EDIT, *UPDATE),
-        "schedule unread": "managed_by_schedule",
+        "discounted, more phases": ("coupons.create", EDIT), "phases with everything": ("coupons.create", EDIT),
+        "long phase": ("coupons.create", EDIT),
+        "ended by schedule": ("coupons.create", EDIT, *UPDATE), "schedule unread": "managed_by_schedule",
     },
     "pause": {
         "yearly": "pause_without_effect", "unpaid": "unpaid", "incomplete": "incomplete", "paused": "paused_already",
@@ -181,7 +237,9 @@ TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "past_due": "past_due", "unpaid": "unpaid", "incomplete": "incomplete", "paused": "paused_already",
         "paused for ever": "paused_already", "paused by stripe": "paused_by_stripe", "ended": "subscription_ended",
         "several items": "several_items", "metered": "metered", "last phase": (RELEASE, *UPDATE), "more phases": "schedule_has_phases",
-        "long phase": "schedule_has_phases", "ended by schedule": (RELEASE, *UPDATE), "schedule unread": "managed_by_schedule",
+        "discounted, more phases": "schedule_has_phases", "phases with everything": "schedule_has_phases",
+        "long phase": "schedule_has_phases",
+        "ended by schedule": (RELEASE, *UPDATE), "schedule unread": "managed_by_schedule",
         "pending update": "pending_update", "other currency": "price_currency",
     },
     "plan_change later": {
@@ -189,17 +247,23 @@ TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "paused for ever": "paused_already", "paused by stripe": "paused_by_stripe", "ended": "subscription_ended",
         "canceling": (*UPDATE, *NEXT), "canceling by date": (*UPDATE, *NEXT), "canceling later": (*UPDATE, *NEXT),
         "several items": "several_items", "metered": "metered", "last phase": (EDIT,), "more phases": "schedule_has_phases",
-        "long phase": "schedule_has_phases", "ended by schedule": (EDIT,), "schedule unread": "managed_by_schedule",
+        "discounted, more phases": "schedule_has_phases", "phases with everything": "schedule_has_phases",
+        "long phase": "schedule_has_phases",
+        "ended by schedule": (EDIT,), "schedule unread": "managed_by_schedule",
         "pending update": "pending_update", "legacy plan": "present_price_archived", "other currency": "price_currency",
     },
     "cancel": {
         "incomplete": ENDING, "canceling": DONE, "canceling by date": DONE, "ended": DONE, "last phase": (RELEASE, *UPDATE),
-        "more phases": (RELEASE, *UPDATE), "long phase": (RELEASE, *UPDATE), "ended by schedule": (RELEASE, *UPDATE),
-        "schedule unread": "managed_by_schedule",
+        "more phases": (RELEASE, *UPDATE), "discounted, more phases": (RELEASE, *UPDATE), "phases with everything": (RELEASE, *UPDATE),
+        "long phase": (RELEASE, *UPDATE),
+        "ended by schedule": (RELEASE, *UPDATE), "schedule unread": "managed_by_schedule",
     },
     "cancel now": {
         "*": ENDING, "past_due": ("subscriptions.cancel", "invoices.update", *UPDATE), "ended": DONE,
-        **dict.fromkeys(("last phase", "more phases", "long phase", "ended by schedule"), ("subscription_schedules.cancel", *UPDATE)),
+        **dict.fromkeys(
+            ("last phase", "more phases", "discounted, more phases", "phases with everything", "long phase", "ended by schedule"),
+            ("subscription_schedules.cancel", *UPDATE),
+        ),
     },
     "undo_cancel": {
         "*": DONE, "canceling": UPDATE, "canceling by date": UPDATE, "canceling later": UPDATE, "ended": "subscription_ended",
@@ -220,13 +284,13 @@ TABLE["cancel and void"] = {
 
 
 def wish(row: str) -> plans.Wish:
-    verb = "discount" if row == "mint" else row.split()[0]
+    verb = "discount" if row.startswith("mint") else row.split()[0]
     return plans.Wish(action_id="act_1", verb=verb, intent=INTENTS[row], customer="cus_1", subscription="sub_1", mode="test")
 
 
 def situation(row: str, shape: str) -> Situation:
     found = SHAPES[shape]
-    if row != "mint":
+    if not row.startswith("mint"):
         return found
     return Situation(subscription=found.subscription, schedule=found.schedule)
 
@@ -248,6 +312,38 @@ def test_a_wish_on_a_shape(row: str, shape: str) -> None:
         case Plan():
             assert expected == tuple(call.method for call in verdict.calls)
             assert not plans.proves(wanted, found, verdict.calls), "what shows already is not written again"
+
+
+def test_each_call_says_what_was_agreed_on_to_the_letter() -> None:
+    """`plan_table.json` has the calls of every cell, read by a person line by line; what it does not name is done already, or refused."""
+    agreed = json.loads((pathlib.Path(__file__).parent / "plan_table.json").read_text())
+    for row in INTENTS:
+        said = {shape: (cell["calls"], cell.get("loses", "")) for cell in agreed[row] for shape in cell["shapes"]}
+        for shape in SHAPES:
+            verdict = plans.plan(wish(row), situation(row, shape), NOW)
+            planned = ([call.to_json() for call in verdict.calls], verdict.loses) if isinstance(verdict, Plan) else None
+            assert planned == said.get(shape), (row, shape)
+
+
+def test_each_call_is_one_that_stripe_has_with_parameters_that_it_takes() -> None:
+    agreed = json.loads((pathlib.Path(__file__).parent / "plan_table.json").read_text())
+    for call in (call for row in agreed.values() for cell in row for call in cell["calls"]):
+        folder, verb = call["method"].split(".")
+        target = "" if verb == "create" else "/" + call["target"].replace("$", "sub_sched_")
+        path = f"/v1/{folder}{target}" + (f"/{verb}" if verb in ("release", "resume", "void") else "")
+        if call["method"] == "subscription_schedules.cancel":
+            path += "/cancel"
+        checks.check_request("DELETE" if call["method"] == "subscriptions.cancel" else "POST", path, call["params"])
+
+
+@pytest.mark.parametrize("row", [row for row in INTENTS if row not in ("undo_cancel", "resume", "payment_method")])
+def test_nothing_is_changed_of_what_renewed_between_the_choice_and_the_change(row: str) -> None:
+    promised = wish(row)
+    promised = dataclasses.replace(promised, intent={**promised.intent, "renews_at": datetime.fromtimestamp(START, UTC).isoformat()})
+    verdict = plans.plan(promised, situation(row, "trialing" if row == "trial_extension" else "monthly"), NOW)
+    assert isinstance(verdict, Refused)
+    assert verdict.code == "renewed_meanwhile"
+    assert "in_1" in verdict.message
 
 
 def test_the_table_has_no_cell_that_nothing_is_in() -> None:

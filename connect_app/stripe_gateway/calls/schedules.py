@@ -5,16 +5,21 @@ from datetime import datetime
 
 from connect_app.stripe_gateway.calls.call import Call, CannotPlan, mark
 from connect_app.stripe_gateway.calls.subscriptions import kept_discounts
-from connect_app.stripe_gateway.objects import Item, Phase, Price, Schedule, Subscription
+from connect_app.stripe_gateway.objects import Item, Phase, Price, Schedule, Status, Subscription
 
+# What a phase sets for its subscription, by the names that both have for it: what is not said again is lost.
+_SETTINGS = (
+    "application_fee_percent", "automatic_tax", "collection_method", "default_payment_method", "default_tax_rates", "description",
+    "invoice_settings", "on_behalf_of", "transfer_data",
+)  # fmt: skip
 # What of a phase we know how to send again. A phase with anything else would lose it.
 _OF_A_PHASE = frozenset(
     (
-        "billing_cycle_anchor", "collection_method", "currency", "default_payment_method", "description", "discounts", "end_date", "items",
-        "metadata", "on_behalf_of", "proration_behavior", "start_date", "trial_end",
+        *_SETTINGS, "billing_cycle_anchor", "currency", "discounts", "end_date", "items", "metadata", "proration_behavior", "start_date",
+        "trial_end",
     )
 )  # fmt: skip
-_OF_AN_ITEM = frozenset(("discounts", "metadata", "price", "quantity", "tax_rates"))
+_OF_AN_ITEM = frozenset(("billing_thresholds", "discounts", "metadata", "price", "quantity", "tax_rates"))
 # Stripe fills these in beside the ones they repeat.
 _REPEATED = frozenset(("plan", "coupon"))
 
@@ -49,11 +54,16 @@ def change_price_next(
     """
     if price.interval is None:
         raise CannotPlan("a price that is paid once cannot follow")
-    kept = {"discounts": kept_discounts(subscription)} if subscription.discounts else {}
+    kept = {
+        **_settings(subscription.raw, days_until_due=subscription.raw.get("days_until_due")),
+        **({"discounts": kept_discounts(subscription)} if subscription.discounts else {}),
+    }
     start, end = int((began or subscription.current_period_start).timestamp()), int(subscription.current_period_end.timestamp())
-    now = {"items": [_line(each) for each in subscription.items], "start_date": start, "end_date": end, **kept}
+    # A phase that does not say that it is a trial would end the one that runs.
+    trial = {"trial": True} if subscription.status is Status.TRIALING else {}
+    now = {"items": [_line(subscription, each) for each in subscription.items], "start_date": start, "end_date": end, **trial, **kept}
     later = {
-        "items": [_line(each, price.id if each.id == item.id else None) for each in subscription.items],
+        "items": [_line(subscription, each, price.id if each.id == item.id else None) for each in subscription.items],
         "start_date": end,
         "duration": {"interval": price.interval, "interval_count": price.interval_count or 1},
         "proration_behavior": "none",
@@ -79,8 +89,8 @@ def add_discount(schedule: Schedule, phases: Sequence[Phase], *, coupon: str, ac
     return Call(method="subscription_schedules.update", target=schedule.id, params=params)
 
 
-def _line(item: Item, price: str | None = None) -> dict[str, object]:
-    """An item as a phase wants it."""
+def _line(subscription: Subscription, item: Item, price: str | None = None) -> dict[str, object]:
+    """An item as a phase wants it, with all that it has."""
     line: dict[str, object] = {"price": price or item.price.id}
     if item.quantity is not None:
         line["quantity"] = item.quantity
@@ -88,7 +98,48 @@ def _line(item: Item, price: str | None = None) -> dict[str, object]:
         if any(discount.id is None for discount in item.discounts):
             raise CannotPlan("an item's discount without an id cannot be kept")
         line["discounts"] = [{"discount": discount.id} for discount in item.discounts]
-    return line
+    [raw] = [each for each in _listed(_part(subscription.raw.get("items")).get("data")) if _part(each).get("id") == item.id]
+    told = {name: _part(raw)[name] for name in ("billing_thresholds", "metadata", "tax_rates") if _part(raw).get(name)}
+    return line | ({**told, "tax_rates": _ids(told["tax_rates"])} if "tax_rates" in told else told)
+
+
+def _settings(source: Mapping[str, object], *, days_until_due: object = None) -> dict[str, object]:
+    """What a subscription or a phase sets beside its items, as a phase is told it; what it leaves open is left out."""
+    sent: dict[str, object] = {}
+    for name in _SETTINGS:
+        value = source.get(name)
+        match name:
+            case "automatic_tax":
+                if _part(value).get("enabled"):
+                    sent[name] = {"enabled": True} | _whose(_part(value), "liability")
+            case "default_tax_rates":
+                sent |= {name: _ids(value)} if value else {}
+            case "default_payment_method" | "on_behalf_of":
+                sent |= {name: _id(value)} if value else {}
+            case "transfer_data":
+                if value:
+                    share = _part(value).get("amount_percent")
+                    sent[name] = {"destination": _id(_part(value)["destination"])} | ({} if share is None else {"amount_percent": share})
+            case "invoice_settings":
+                told = _of_invoices(_part(value), days_until_due)
+                sent |= {name: told} if told else {}
+            case _:
+                sent |= {} if value is None else {name: value}
+    return sent
+
+
+def _of_invoices(value: Mapping[str, object], days_until_due: object) -> dict[str, object]:
+    told = {name: value[name] for name in ("custom_fields", "description", "footer") if value.get(name)}
+    if value.get("account_tax_ids"):
+        told["account_tax_ids"] = _ids(value["account_tax_ids"])
+    days = value.get("days_until_due") or days_until_due
+    return told | ({} if days is None else {"days_until_due": days}) | _whose(value, "issuer")
+
+
+def _whose(value: Mapping[str, object], name: str) -> dict[str, object]:
+    """A connected account in the place of our own; nothing where it is our own."""
+    told = _part(value.get(name))
+    return {name: {"type": "account", "account": _id(told.get("account"))}} if told.get("type") == "account" else {}
 
 
 def _again(phase: Mapping[str, object]) -> dict[str, object]:
@@ -96,24 +147,23 @@ def _again(phase: Mapping[str, object]) -> dict[str, object]:
     sent: dict[str, object] = {}
     for name, value in _told(phase, _OF_A_PHASE, "phase").items():
         if name == "items":
-            lines = value if isinstance(value, list | tuple) else ()
-            sent["items"] = [_item_again(line) for line in lines]
+            sent["items"] = [_item_again(_part(line)) for line in _listed(value)]
         elif name == "discounts":
             sent["discounts"] = _discounts_again(value)
-        else:
+        elif name not in _SETTINGS:
             sent[name] = value
-    return sent
+    return sent | _settings(phase)
 
 
 def _item_again(line: Mapping[str, object]) -> dict[str, object]:
     sent: dict[str, object] = {}
     for name, value in _told(line, _OF_AN_ITEM, "item").items():
         if name == "price":
-            sent["price"] = value["id"] if isinstance(value, Mapping) else value
+            sent["price"] = _id(value)
         elif name == "discounts":
             sent["discounts"] = _discounts_again(value)
         elif name == "tax_rates":
-            sent["tax_rates"] = [rate["id"] if isinstance(rate, Mapping) else rate for rate in _listed(value)]
+            sent["tax_rates"] = _ids(value)
         else:
             sent[name] = value
     return sent
@@ -122,8 +172,6 @@ def _item_again(line: Mapping[str, object]) -> dict[str, object]:
 def _told(part: Mapping[str, object], known: frozenset[str], what: str) -> dict[str, object]:
     """What the part says at all. Raises CannotPlan where that is more than we can repeat."""
     told = {name: value for name, value in part.items() if value not in (None, [], {}, ()) and name not in _REPEATED}
-    harmless = {"automatic_tax": lambda value: isinstance(value, Mapping) and not value.get("enabled")}
-    told = {name: value for name, value in told.items() if not (name in harmless and harmless[name](value))}
     if strange := sorted(set(told) - known):
         raise CannotPlan(f"a {what} of the schedule has settings that would be lost: {', '.join(strange)}")
     return told
@@ -136,12 +184,25 @@ def _discounts_again(value: object) -> list[dict[str, object]]:
         found = each if isinstance(each, Mapping) else {"discount": each}
         for name in ("discount", "coupon", "promotion_code"):
             if reference := found.get(name):
-                sent.append({name: reference["id"] if isinstance(reference, Mapping) else reference})
+                sent.append({name: _id(reference)})
                 break
         else:
             raise CannotPlan("a discount of the schedule could not be read")
     return sent
 
 
+def _ids(value: object) -> list[object]:
+    return [_id(each) for each in _listed(value)]
+
+
+def _id(value: object) -> object:
+    """An object's id, whether Stripe sent the object or only its id."""
+    return value["id"] if isinstance(value, Mapping) else value
+
+
 def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else ()
+
+
+def _part(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
