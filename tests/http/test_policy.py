@@ -8,8 +8,10 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from connect_app import policy
+from connect_app.modes import Mode
 from connect_app.runtime import Runtime
-from connect_app.workspaces import members
+from connect_app.workspaces import api_keys, members
+from jobs import actions
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.http import dashboard
@@ -90,6 +92,45 @@ def test_a_route_for_holders_of_a_token_gives_nothing_to_others(app: Flask, stag
     # The numbers are for loopback, which a test is; an install that is not under way is none.
     assert answered.pop("health.numbers") == 200
     assert {name: status for name, status in answered.items() if status not in (400, 401, 404, 410)} == {}
+
+
+def test_a_route_for_keys_answers_a_key_of_that_workspace_and_mode_and_nobody_else(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    other = make.workspace(rt, local)
+    with rt.transaction(stage.workspace_id) as session:
+        customer, subscription = stage.shapes["monthly"]
+        whole = {"workspace_id": stage.workspace_id, "mode": "test", "connection_id": stage.connection_id, "customer": customer}
+        waits = {"subscription": subscription, "verb": "cancel", "intent": {}, "now": rt.now(), "state": "requested", "code": "yours"}
+        action = actions.ask(session, **whole, **waits)  # type: ignore[arg-type]
+
+    def key(of: make.Stage, mode: Mode, *, is_revoked: bool = False) -> str:
+        with rt.transaction(of.workspace_id) as session:
+            minted = api_keys.mint(session, of.workspace_id, mode, "A service", now=rt.now(), by="usr_1")
+            if is_revoked:
+                api_keys.revoke(session, of.workspace_id, minted.id, now=rt.now(), by="usr_1")
+        return f"Bearer {minted.value}"
+
+    # (its own action, a list) as each caller is answered; what is theirs comes last, because it changes something.
+    callers = {
+        "nobody": ("", (401, 401)),
+        "an embed secret": (f"Bearer {stage.embed_secret}", (401, 401)),
+        "a revoked key": (key(stage, Mode.TEST, is_revoked=True), (401, 401)),
+        "another workspace's": (key(other, Mode.TEST), (404, 200)),
+        "the other mode's": (key(stage, Mode.LIVE), (404, 200)),
+        "its own": (key(stage, Mode.TEST), (200, 200)),
+    }
+    # Whoever is signed in is nobody here: the browser's cookie goes along with every request.
+    browser = dashboard.member(app, rt, stage, "owner")
+    for who, (header, (one, every)) in callers.items():
+        for rule in rules(app, policy.API_KEY):
+            path = re.sub(r"<(?:\w+:)?(\w+)>", action.id, rule.rule)
+            method = "POST" if "POST" in (rule.methods or ()) else "GET"
+            answer = browser.client.open(path, method=method, headers={"Authorization": header} if header else {})
+            expected = one if rule.arguments else every
+            assert answer.status_code == (202 if method == "POST" and expected == 200 else expected), (who, rule.endpoint)
+            if not rule.arguments and expected == 200:
+                assert [row["action"] for row in answer.json["data"]] == ([action.id] if who == "its own" else []), who
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b"])
