@@ -46,7 +46,7 @@ class Kind:
 
 KINDS = {
     # row_id is an action's id. At half a minute each, its tries outlast six hours of Stripe being down.
-    "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=720, given_up="jobs.actions:give_up"),
+    "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=780, given_up="jobs.actions:give_up"),
     # row_id is the id of an action that the business's own system does: Stripe has told something of its subscription.
     "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=720),
     # row_id is the id of a waiting action of which an API call has said that it is done; tried for an hour.

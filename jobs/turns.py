@@ -1,5 +1,6 @@
 """Whose turn it is: what is due and free in a queue, the nearest deadlines first, and the workspaces one after the other."""
 
+import random
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
@@ -10,6 +11,8 @@ from connect_app.runtime import Runtime
 # What must be done within this time goes first, the nearest deadline before the others; what is too late for it waits its turn again.
 HURRY = timedelta(hours=1)
 _HURRIED_AT_ONCE = 4
+# How many rows a worker with free hands takes note of at a time, and how many seconds a bell may take before they look without it.
+_SOME, _A_BELL = 24, 1.0
 _HURRIED = text(
     """select other.id from work as mine join work as other on other.queue = mine.queue
   where mine.id = :id and other.id <> mine.id and other.gave_up_at is null
@@ -32,6 +35,13 @@ def hurried(rt: Runtime, work_id: str) -> list[str]:
     with rt.transaction() as session:
         values = {"id": work_id, "now": now, "hurry": now + HURRY, "limit": _HURRIED_AT_ONCE}
         return list(session.execute(_HURRIED, values).scalars())
+
+
+def overdue(rt: Runtime, queue: str) -> list[str]:
+    """Some of what has been due in this queue for longer than a bell takes, as `due` gives it, but shuffled: other processes look, too."""
+    found = [work_id for work_id, _ in due_now(rt, queue, limit=_SOME, waiting=_A_BELL, is_shared=True)]
+    random.shuffle(found)
+    return found
 
 
 def due_now(rt: Runtime, queue: str | None = None, *, limit: int, waiting: float = 0, is_shared: bool = False) -> list[tuple[str, str]]:

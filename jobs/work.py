@@ -32,10 +32,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Not yet: try again after `after`, or by full jitter where it is None. `problem` is for the log and the dashboard."""
+    """Not yet: try again after `after`, or by full jitter where it is None. `problem` is for the log and the dashboard.
+
+    `is_untried`: it was not its turn, and this does not count as a try.
+    """
 
     problem: str
     after: timedelta | None = None
+    is_untried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +192,7 @@ def _handle(rt: Runtime, claim: Claim) -> End:
     except Exception as error:
         log.exception("work.failed")
         end = Again(problem=f"{type(error).__name__}: {error}"[:500])
-    if isinstance(end, Again) and claim.attempts >= kind.attempts:
+    if isinstance(end, Again) and not end.is_untried and claim.attempts >= kind.attempts:
         if kind.given_up is not None:
             resolve(kind.given_up)(rt, claim, end.problem)
         return GiveUp(problem=end.problem)
@@ -220,10 +224,10 @@ def _finish(rt: Runtime, claim: Claim, end: End) -> None:
                 later = now + (backoff(claim.attempts) if after is None else after)
                 session.execute(
                     text(
-                        "update work set lease_until = null, problem = :problem,"
+                        "update work set lease_until = null, problem = :problem, attempts = greatest(0, attempts - :untried),"
                         " due_at = case when asks = :asks then :later else :now end where id = :id"
                     ),
-                    {**values, "later": later, "problem": problem},
+                    {**values, "later": later, "problem": problem, "untried": int(end.is_untried)},
                 )
             case GiveUp(problem=problem):
                 session.execute(

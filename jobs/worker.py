@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from connect_app import config, log, runtime
-from jobs import hands, queues, sweep, work
+from jobs import hands, queues, sweep, turns, work
 
 logger = structlog.get_logger()
 
@@ -56,9 +56,10 @@ def main(arguments: list[str]) -> int:
     # All that was imported stays for good: the collector need not look through it again at every batch of events.
     gc.collect()
     gc.freeze()
-    crew = hands.Hands(partial(work.heed, rt), HANDS[arguments[0]]) if arguments[0] in HANDS else None
+    name = arguments[0]
+    crew = hands.Hands(partial(work.heed, rt), HANDS[name], partial(turns.overdue, rt, name)) if name in HANDS else None
     work.employ(crew)
-    serve(rt, arguments[0])
+    serve(rt, name)
     if crew is not None:
         crew.rest()
     rt.close()

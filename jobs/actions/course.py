@@ -20,7 +20,7 @@ from connect_app.stripe_gateway.objects import Subscription
 from jobs import plans, work
 from jobs.actions import ledger, look, settlement
 from jobs.actions.look import Look
-from jobs.actions.turn import NOT_CONNECTED, Ended, Turn
+from jobs.actions.turn import NOT_CONNECTED, Ended, TooFast, Turn
 
 log = structlog.get_logger()
 
@@ -75,9 +75,12 @@ class _Course(Turn):
         try:
             if self.connection is None or self.connection.state != "connected":
                 self.manual("not_connected", NOT_CONNECTED)
+            self.enter()
             self._steps()
         except Ended as over:
             return over.end
+        except TooFast as refusal:
+            return self.later(f"stripe: {refusal}", refusal.later)
         except AccessLost as lost:
             return self.locked_out(lost)
         except Transient as failure:
@@ -114,7 +117,7 @@ class _Course(Turn):
         return self.rt.stripe(self.action.mode).account(self.connection.account)
 
     def _look(self, step: str, *, to_prove: bool = False) -> Look:
-        return look.take(self._stripe(), self.wish, step, self.talk.ask, to_prove=to_prove)
+        return look.take(self._stripe(), self.wish, step, self.ask, to_prove=to_prove)
 
     def _plan(self, seen: Look, *, is_cut_short: bool = False) -> None:
         """From a fresh look: done already, not to be done, or calls, frozen under keys of their own before the first is sent.
@@ -209,7 +212,7 @@ class _Course(Turn):
         target = ids[int(call.target[1:])] if call.target.startswith("$") else call.target
         sent = replace(call, target=target)
         try:
-            read = self.talk.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)
+            read = self.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)
         except Missing:
             if call.method != "subscriptions.cancel" or not self._look("read_back", to_prove=True).read.value.is_ended:
                 raise

@@ -1,26 +1,43 @@
 """A turn at an action: its transactions behind the fence, and the ways in which it can end."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from sqlalchemy.orm import Session
 
 from connect_app import connections
 from connect_app.models import Action, Connection
 from connect_app.runtime import Runtime
-from connect_app.stripe_gateway.errors import AccessLost
+from connect_app.stripe_gateway.errors import AccessLost, StripeFailure, Transient
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription
-from jobs import plans, work
+from jobs import budget, plans, work
 from jobs.actions import settlement
 from jobs.actions.conversation import Conversation
 
 NOT_CONNECTED = "Holdfast has no access to your Stripe account. It is tried again as soon as you reconnect it."
-# A customer waits on the page at first; later the account's rate limit matters more.
-_EAGER_ATTEMPTS, _EAGER_CAP, _PATIENT_CAP = 12, 4.0, 60.0
+# A customer waits on the page at first; later the account's rate limit matters more. The longest pause is so long at first, and grows with
+# the time for which the action has not come one step further, up to a minute.
+_EAGER_CAP, _PATIENT_CAP, _GROWTH = 4.0, 60.0, 1 / 8
+
+
+# For no longer does an action keep its hand, so that those of other accounts find one.
+_BRIEFLY = 0.5
+T = TypeVar("T")
+_TOO_MANY = 429
+# Of all that is answered so, this alone is no matter of rate: somebody else has the object in hand.
+_ONE_OBJECT = "lock_timeout"
+
+
+class TooFast(Exception):
+    """Stripe refused for the account's rate: `later` is when to come back."""
+
+    def __init__(self, later: timedelta, failure: Transient) -> None:
+        super().__init__(str(failure))
+        self.later = later
 
 
 class Ended(Exception):
@@ -42,6 +59,43 @@ class Turn:
         self.talk = Conversation(rt, action)
         self.wish = settlement.wish(action)
         self.began = time.monotonic()
+        self.is_first = False
+
+    def enter(self) -> None:
+        """Before anything is asked: where Stripe holds the account up, its actions wait together, and one of them tries for all."""
+        if self.connection is None:
+            return
+        entry = budget.enter(self.rt, self.connection.account, self.connection.mode)
+        while entry.later is not None and time.monotonic() - self.began + entry.later.total_seconds() < _BRIEFLY:
+            time.sleep(entry.later.total_seconds())
+            entry = budget.enter(self.rt, self.connection.account, self.connection.mode)
+        if entry.later is not None:
+            raise Ended(work.Again(problem="Stripe asks the account to slow down", after=entry.later, is_untried=True))
+        self.is_first = entry.is_first
+
+    def ask(self, step: str, question: Callable[[], Read[T]], key: str | None = None) -> Read[T]:
+        """As `Conversation.ask`, and what the answer means for the account's other actions. Raises what the gateway raises."""
+        try:
+            read = self.talk.ask(step, question, key)
+        except Transient as failure:
+            if self.connection is not None and failure.http_status == _TOO_MANY and failure.code != _ONE_OBJECT:
+                later = budget.hold(self.rt, self.connection.account, self.connection.mode, is_first=self.is_first)
+                if later is not None:
+                    raise TooFast(later, failure) from failure
+            else:
+                self._answered()
+            raise
+        except StripeFailure:
+            self._answered()
+            raise
+        self._answered()
+        return read
+
+    def _answered(self) -> None:
+        """Whatever it was, it was no refusal for the rate."""
+        if self.is_first and self.connection is not None:
+            self.is_first = False
+            budget.release(self.rt, self.connection.account, self.connection.mode)
 
     def verified(self, before: Subscription, read: Read[Subscription]) -> NoReturn:
         """Proven: the receipt is written, and the turn is over."""
@@ -80,11 +134,11 @@ class Turn:
         except Ended as over:
             return over.end
 
-    def later(self, problem: str) -> work.End:
+    def later(self, problem: str, after: timedelta | None = None) -> work.End:
         """Not now: what was said is written down, and the work is postponed."""
         with self.writing():
             pass
-        return work.Again(problem=problem[:500], after=self.pause())
+        return work.Again(problem=problem[:500], after=after or self.pause())
 
     def locked_out(self, lost: AccessLost) -> work.End:
         """The account has cut us off: the connection is over, and with it this turn."""
@@ -105,8 +159,8 @@ class Turn:
 
     def pause(self) -> timedelta:
         """How long to wait before the next try: seconds while a customer may be watching."""
-        cap = _EAGER_CAP if self.claim.attempts <= _EAGER_ATTEMPTS else _PATIENT_CAP
-        return work.backoff(self.claim.attempts, base=0.25, cap=cap)
+        stood = (self.rt.now() - self.action.changed_at).total_seconds()
+        return work.backoff(self.claim.attempts, base=0.25, cap=min(_PATIENT_CAP, max(_EAGER_CAP, stood * _GROWTH)))
 
     @contextmanager
     def writing(self) -> Iterator[Session]:

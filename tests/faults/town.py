@@ -122,6 +122,7 @@ def found(*verbs: str, lease: float = LEASE) -> Iterator[Town]:
             "STRIPE_TEST_CLIENT_ID": seeded["platform"]["test"]["client_id"],
             "STRIPE_API_BASE": stripe.url,
             "STRIPE_CONNECT_BASE": stripe.url,
+            "HOLDFAST_EGRESS_ALLOW": "127.0.0.0/8",
             "HOLDFAST_LEASE_SECONDS": str(lease),
             "HOLDFAST_SWEEP_SECONDS": "0.5",
             "HOLDFAST_STRIPE_CONNECT_TIMEOUT": str(CONNECT),

@@ -1,15 +1,16 @@
 """Stripe on its bad days, row by row of the fault matrix: busy, wrong, down for hours, changed meanwhile by other hands."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from connect_app import config
-from connect_app.models import Action
-from jobs import work
+from connect_app import config, ids
+from connect_app.models import Action, Connection, Workspace
+from jobs import actions, budget, work
 from sandbox.stripe import accounts
 from sandbox.stripe.local import LocalStripe
 from tests import make
@@ -111,19 +112,95 @@ def test_a_fault_at_any_call_of_several_leaves_each_of_them_done_once(stage: Sta
 # F17: an account that Stripe holds up, beside one that it does not.
 
 
-def test_who_is_told_to_slow_down_asks_less_and_less_often_and_keeps_nobody_else_waiting(stage: Stage) -> None:
+def another_business(stage: Stage) -> tuple[str, str]:
+    """A workspace with an account of its own, and an action of one of its customers: the ids of both."""
+    account = accounts.make(stage.local, "Birch & Co.", "owner@birch.example")["id"]
+    accounts.connect(stage.local, account, False, "read_write")
+    made = stage.control("POST", "shapes", {"account": account, "shape": "monthly"})
+    workspace_id, connection_id, now = ids.new("ws"), ids.new("con"), stage.rt.now()
+    with stage.rt.transaction(workspace_id) as session:
+        session.add(Workspace(id=workspace_id, slug="birch", name="Birch & Co.", created_at=now))
+        session.flush()
+        session.add(
+            Connection(
+                id=connection_id, workspace_id=workspace_id, mode="test", account=account, account_name="Birch & Co.",
+                scope="read_write", state="connected", connected_at=now, read_in={},
+            )
+        )  # fmt: skip
+        session.flush()
+        action = actions.ask(
+            session, workspace_id=workspace_id, mode="test", connection_id=connection_id, customer=made["customer"],
+            subscription=made["subscription"], verb="cancel", intent={"when": "period_end"}, now=now,
+        )  # fmt: skip
+    return workspace_id, action.id
+
+
+def test_an_account_that_is_told_to_slow_down_does_so_as_one_and_keeps_no_other_account_waiting(stage: Stage) -> None:
+    held = [stage.ask(shape, "cancel") for shape in ("monthly", "yearly", "trialing", "past_due", "paused", "multi_item")]
+    workspace_id, other = another_business(stage)
+    for action in held:
+        stage.fault("429", f"/v1/subscriptions/{action.subscription}")
+    tries = turns = 0
+    began = time.monotonic()
+    while tries < 6:
+        for action in held:
+            end = stage.work(action.id)
+            assert isinstance(end, work.Again)
+            assert end.after is not None
+            turns += 1
+        tries = len([row for row in stage.local.requests if row["path"].startswith("/v1/subscriptions/")])
+    # Six actions, and yet from the second refusal on they try as one, each time after twice as long.
+    assert time.monotonic() - began >= 0.99 * sum(0.1 * 2**number for number in range(tries - 2))
+    assert turns > tries
+    assert isinstance(stage.work(other), work.Done)
+    with stage.rt.transaction(workspace_id) as session:
+        assert session.get_one(Action, other).state == "verified"
+    # Of those who only waited, nothing was tried.
+    assert sum(row.attempts for row in stage.work_rows()) == tries
+    stage.calm()
+    while any(stage.now(action).state != "verified" for action in held):
+        for action in held:
+            if stage.now(action).state != "verified":
+                stage.work(action.id)
+        assert time.monotonic() - began < 60
+    assert [stage.effects(action.subscription) for action in held] == [["cancel_at_period_end"]] * len(held)
+
+
+def test_an_account_that_goes_on_refusing_is_asked_every_half_minute_and_one_that_answers_again_at_once(stage: Stage) -> None:
+    def hold(*, is_first: bool = True) -> float:
+        pause = budget.hold(stage.rt, "acct_1", "test", is_first=is_first)
+        assert pause is not None
+        return pause.total_seconds()
+
+    # One refusal alone holds nobody up.
+    assert budget.hold(stage.rt, "acct_1", "test", is_first=False) is None
+    assert budget.enter(stage.rt, "acct_1", "test") == budget.Entry(is_first=True)
+    pauses = [hold() for _ in range(11)]
+    assert all(0.1 * 2**number <= pause <= 0.12 * 2**number for number, pause in enumerate(pauses[:9]))
+    assert all(30 <= pause <= 36 for pause in pauses[9:])
+    # Who asked before it began and is refused as well, tells nothing new.
+    assert hold(is_first=False) <= 36
+    assert budget.enter(stage.rt, "acct_1", "test").later is not None
+    assert budget.enter(stage.rt, "acct_2", "test") == budget.enter(stage.rt, "acct_1", "live") == budget.Entry()
+    budget.release(stage.rt, "acct_1", "test")
+    assert budget.enter(stage.rt, "acct_1", "test") == budget.Entry()
+    assert budget.hold(stage.rt, "acct_1", "test", is_first=False) is None
+
+
+def test_who_finds_a_subscription_in_other_hands_asks_less_and_less_often_and_keeps_nobody_else_waiting(stage: Stage) -> None:
     held, other = ask(stage, "discount"), stage.ask("yearly", "cancel")
-    stage.fault("429", f"/v1/subscriptions/{held.subscription}")
-    pauses = []
-    for _ in range(14):
-        end = stage.work(held.id)
-        assert isinstance(end, work.Again)
-        assert end.after is not None
-        pauses.append(end.after)
-    assert max(pauses[:12]) <= timedelta(seconds=4)
-    assert max(pauses) <= timedelta(seconds=60)
+    stage.fault("lock_timeout", f"/v1/subscriptions/{held.subscription}")
+
+    def pauses() -> list[timedelta]:
+        ends = [stage.work(held.id) for _ in range(14)]
+        return [end.after for end in ends if isinstance(end, work.Again) and end.after is not None]
+
+    assert max(pauses()) <= timedelta(seconds=4)
+    stage.later(minutes=20)
+    later = pauses()
+    assert timedelta(seconds=4) < max(later) <= timedelta(seconds=60)
     # One request a try: a refusal is not hammered at.
-    assert len([row for row in stage.local.requests if row["path"] == f"/v1/subscriptions/{held.subscription}"]) == 14
+    assert len([row for row in stage.local.requests if row["path"] == f"/v1/subscriptions/{held.subscription}"]) == 28
     assert stage.run(other).state == "verified"
     stage.calm()
     assert stage.run(held).state == "verified"

@@ -59,7 +59,7 @@ def _kills(folder: Path, moments: list[str], runs: int) -> int:
 
 
 def _storm(folder: Path, scale: storming.Scale) -> int:
-    with ground(folder) as place:
+    with ground(folder, is_watched=False) as place:
         verdict = storming.rage(place, scale)
     _say(str(verdict))
     return not verdict.is_clean

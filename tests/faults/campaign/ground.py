@@ -46,8 +46,13 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path, edits: tuple[stage.Edit, ...] = (), *, workers: int = 3, lease: float = LEASE) -> Iterator[Ground]:
-    """A town with nobody in it, and workers for actions from a tree with these bugs."""
+def ground(
+    folder: Path, edits: tuple[stage.Edit, ...] = (), *, workers: int = 3, lease: float = LEASE, is_watched: bool = True
+) -> Iterator[Ground]:
+    """A town with nobody in it, and workers for actions from a tree with these bugs.
+
+    `is_watched`: middlemen stand between the workers and their servers. They cost much of this process's time, and so of everybody's.
+    """
     with town.found(lease=lease) as place:
         parts = urlsplit(place.environ["DATABASE_URL"])
         folder_of_socket = parse_qs(parts.query)["host"][0]
@@ -60,7 +65,7 @@ def ground(folder: Path, edits: tuple[stage.Edit, ...] = (), *, workers: int = 3
                 "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             }
             tree = stage.copy_tree(folder / "tree", edits)
-            crew = stage.Crew(tree=tree, environ=place.environ | through, folder=folder)
+            crew = stage.Crew(tree=tree, environ=place.environ | (through if is_watched else {}), folder=folder)
             try:
                 crew.start(*["actions"] * workers)
                 until(lambda: len(crew.logged("worker.ready")) >= workers, 60, "the workers are ready")

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.campaign import records
 from tests.faults.town import Resident, Town
 
 SETTLED = frozenset(("verified", "manual", "failed"))
@@ -16,6 +17,9 @@ WANTED = {
     "extension": ["extension"],
     "plan_change": ["undo_cancel", "schedule"],
 }
+
+
+_LISTS = ("twice", "lost", "astray", "stuck", "misreported", "misinformed", "unlike")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,14 +35,20 @@ class Findings:
     astray: list[str] = field(default_factory=list)
     """Stripe has all of it, and we have put it before a person, or called it failed."""
     stuck: list[str] = field(default_factory=list)
+    misreported: list[str] = field(default_factory=list)
+    """Its facts and its receipt are not each there once."""
+    misinformed: list[str] = field(default_factory=list)
+    """The business was not told of it, told twice, or in two ways (where it listens)."""
+    unlike: list[str] = field(default_factory=list)
+    """The mirror shows something else than Stripe has (where that is looked at)."""
 
     @property
     def is_clean(self) -> bool:
-        return not (self.twice or self.lost or self.astray or self.stuck)
+        return not any(getattr(self, name) for name in _LISTS)
 
     def __str__(self) -> str:
         told = [f"{self.choices} choices: {dict(self.states)}{f' {dict(self.codes)}' if self.codes else ''}"]
-        for name in ("twice", "lost", "astray", "stuck"):
+        for name in _LISTS:
             if found := getattr(self, name):
                 told += [f"  {name}: {len(found)}", *(f"    {one}" for one in found[:5])]
         return "\n".join(told)
@@ -55,7 +65,7 @@ def judge(place: Town, choices: dict[Resident, str]) -> Findings:
             is_led = effect["kind"] == "other" and effect["after"].get("schedule")
             if effect["kind"] != "other" or is_led:
                 effects.setdefault(effect["subscription"], []).append("schedule" if is_led else effect["kind"])
-    found = Findings(choices=len(choices))
+    found = Findings(choices=len(choices), misreported=records.misreported(place, choices))
     for resident, verb in choices.items():
         name, seen, wanted = resident.subscription, effects.get(resident.subscription, []), WANTED[verb]
         actions = rows.get(name, [])

@@ -76,7 +76,7 @@ def _test(name: str) -> Catch:
 
 
 _CALM = storming.Scale(people=30, seconds=4, kill_every=1e9, flush_every=1e9, shoot_every=1e9, patience=25, verbs=("discount",))
-_KEY = 'read = self.talk.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)'
+_KEY = 'read = self.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)'
 _COURSE = "jobs/actions/course.py"
 _DONE = "            self.verified(settlement.before(self.action) or read.value, read)\n        self.talk.doubt"
 _NOT_REPLAYED = "                if not failure.replayed:\n                    raise\n"

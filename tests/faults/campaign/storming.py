@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import queues
 from tests.faults import stage, town
-from tests.faults.campaign import oracle
+from tests.faults.campaign import oracle, records
 from tests.faults.campaign.ground import Ground
 
 # Of all calls that workers make, 30 % fail, each in one of these ways: the rates are tried in this order, one after the other. The other
@@ -88,7 +88,13 @@ class Verdict:
 
 
 def rage(ground: Ground, scale: Scale) -> Verdict:
-    """The whole of it; afterwards peace, and up to `patience` seconds to settle."""
+    """The whole of it, while the business listens; afterwards peace, and up to `patience` seconds to settle."""
+    with records.listening(ground.place) as listener:
+        ground.crew.start(queues.DELIVERIES)
+        return _rage(ground, scale, listener)
+
+
+def _rage(ground: Ground, scale: Scale, listener: records.Listener) -> Verdict:
     place, chance = ground.place, random.Random(scale.seed)
     verbs = list(islice(cycle(scale.verbs), scale.people))
     residents = place.settle_in(*verbs)
@@ -124,9 +130,12 @@ def rage(ground: Ground, scale: Scale) -> Verdict:
     asked = len([call for call in place.stripe.control("GET", f"requests?since={quiet}") if call["path"].startswith("/v1/")])
     place.stripe.control("DELETE", "faults")
     settled_after = ground.settle(scale.patience)
+    findings = oracle.judge(place, chosen)
+    findings.misinformed = records.misinformed(place, chosen, listener)
+    findings.unlike = records.unlike(place, chosen)
     return Verdict(
         seed=scale.seed,
-        findings=oracle.judge(place, chosen),
+        findings=findings,
         struck=struck / max(asked, 1),
         deaths=len(ground.crew.workers) - born,
         flushes=flushes,
