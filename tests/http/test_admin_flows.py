@@ -98,6 +98,10 @@ def test_setup_names_the_flows_that_go_their_own_way_and_what_they_do_stays_when
     with rt.transaction(stage.workspace_id) as session:
         [action] = session.execute(select(Action)).scalars()
     assert (action.intent["when"], action.code) == ("now", "yours"), "its own options, and for the rest the workspace's"
+    for typed, told in ((OWN, "has its own options"), ({**SETUP, "cancels_by": "holdfast"}, "who changes Stripe Cancels: Holdfast.")):
+        editor.post(path, **typed)
+        assert said(editor.get("/settings")).count("“Default flow”") == 1
+        assert told in said(editor.page)
     editor.post(path, **SETUP)
     assert published(rt, stage)[1].cancel is None
     assert "“Default flow”" not in said(editor.get("/settings"))

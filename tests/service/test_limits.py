@@ -184,6 +184,10 @@ def test_a_month_s_budget_for_seven_admits_seven_of_fifty(app: Flask, rt: Runtim
     kept = [choice.offer for choice in rows(rt, stage, Choice)]
     assert [(one["id"], one["cost"]) for one in kept] == [(offer, {"amount": off, "currency": "usd"})] * 7
     assert "accept" not in arrived(app, stage, visitors(rt, local, stage, MANY + 1)[-1:])[0].buttons, "it is not even shown any more"
+    with rt.transaction(stage.workspace_id) as session:
+        made = [offers.get(session, stage.workspace_id, offer).offer]
+        spent = {mode: limits.spent(session, stage.workspace_id, mode, made, rt.now()) for mode in ("test", "live")}
+    assert spent == {"test": {(offer, "usd"): 7 * off}, "live": {}}, "what was only tried has no part in it"
 
 
 def test_two_limited_offers_of_one_kind_share_a_cooldown_even_at_the_same_instant(
