@@ -10,7 +10,7 @@ import structlog
 
 # A token opens a customer's page: it is never written down, wherever it appears.
 _TOKENS = re.compile(r"\b((?:ses|plk|lgn)_[0-9a-z]{26})\.[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
-_SECRETS = re.compile(r"\b(sk|rk|whsec|hf_embed)_[A-Za-z0-9_]+")
+_SECRETS = re.compile(r"\b(sk|rk|whsec|hf_embed|hf_key)_[A-Za-z0-9_]+")
 
 
 def configure(level: int = logging.INFO) -> None:

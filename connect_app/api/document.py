@@ -229,7 +229,7 @@ def _itself() -> dict[str, Any]:
         "security": [],
         "responses": {
             "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}},
-            **_refusals("429", "500"),
+            **_refusals("429"),
         },
     }
 

@@ -14,6 +14,7 @@ from freezegun import freeze_time
 from sqlalchemy import select, text, update
 from werkzeug.test import TestResponse
 
+from connect_app import config, runtime
 from connect_app.api import document
 from connect_app.api.shapes import State
 from connect_app.models import Action, ApiKey, AuditEntry, Connection, Delivery, Receipt, Work
@@ -43,10 +44,11 @@ class Caller:
     def __init__(self, app: Flask, key: str | None) -> None:
         self.client: FlaskClient = app.test_client()
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self.seen: set[tuple[str, str, str]] = set()
 
     def ask(self, path: str = ACTIONS, method: str = "GET", **asked: Any) -> TestResponse:
         answer = self.client.open(path, method=method, headers=self.headers, query_string=asked)
-        hold(answer, method, path)
+        self.seen.add(hold(answer, method, path))
         return answer
 
     def get(self, path: str = ACTIONS, **asked: Any) -> Any:
@@ -63,8 +65,8 @@ class Caller:
         return answer.json
 
 
-def hold(answer: TestResponse, method: str, path: str) -> None:
-    """The answer is one that the document knows: its status, its shape, its headers."""
+def hold(answer: TestResponse, method: str, path: str) -> tuple[str, str, str]:
+    """The answer is one that the document knows, by its status, its shape and its headers; gives (path, method, status) as it has them."""
     described = document.openapi("http://127.0.0.1:8000")
     template = next(known for known in described["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", known), path))
     responses = described["paths"][template][method.lower()]["responses"]
@@ -77,6 +79,7 @@ def hold(answer: TestResponse, method: str, path: str) -> None:
     assert set(said.get("headers", {})) <= set(answer.headers.keys())
     assert "Set-Cookie" not in answer.headers
     assert "Access-Control-Allow-Origin" not in answer.headers
+    return template, method.lower(), str(answer.status_code)
 
 
 @pytest.fixture
@@ -429,6 +432,48 @@ def test_every_operation_is_described_and_every_description_is_an_operation(app:
     assert served.json == described
     assert set(described["components"]["schemas"]["Action"]["properties"]) - {"confirmation"} == set(messages.Action.model_fields)
     assert described["components"]["schemas"]["Action"]["properties"]["state"]["enum"] == list(State.__args__)  # type: ignore[attr-defined]
+
+
+def test_every_answer_that_is_described_is_given_as_described(
+    app: Flask, caller: Caller, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    action = asked(rt, stage)
+    one, confirm, itself = f"{ACTIONS}/{action.id}", f"{ACTIONS}/{action.id}/confirm", "/api/v1/openapi.json"
+    paths = {ACTIONS: "GET", one: "GET", confirm: "POST"}
+    nobody = Caller(app, None)
+    away = runtime.open_runtime(config.load(make.environ(local)))
+    lost = Caller(dashboard.app(away), caller.headers["Authorization"].partition(" ")[2])
+    for path, method in paths.items():
+        assert lost.ask(path, method).status_code == 503
+        runtime.use(rt)
+        caller.ask(path, method)
+        nobody.ask(path, method)
+        caller.ask(path.replace(action.id, "act_nobodys"), method, **({"starting_after": "act_nobodys"} if path == ACTIONS else {}))
+        runtime.use(away)
+    away.close()
+    runtime.use(rt)
+    caller.ask(limit=0)
+    caller.ask(itself)
+    put(rt, stage, action, state="queued")
+    caller.confirm(action.id, 409)
+    put(rt, stage, action, state="verified")
+    caller.confirm(action.id, 200)
+    put(rt, stage, action, confirmation={"this": "is not what we write"})
+    for path, method in paths.items():
+        assert caller.ask(path, method).status_code == 500
+    app.config["HOLDFAST_LIMITS"].update(api_key="1 per minute", api_address="1 per minute")
+    for path, method in {**paths, itself: "GET"}.items():
+        caller.ask(path, method)
+        assert caller.ask(path, method).status_code == 429
+    described = document.openapi("http://127.0.0.1:8000")["paths"]
+    told = {
+        (path, verb, status)
+        for path, verbs in described.items()
+        for verb, operation in verbs.items()
+        if verb != "parameters"
+        for status in operation["responses"]
+    }
+    assert caller.seen | nobody.seen | lost.seen == told
 
 
 def test_every_example_is_valid_and_every_code_is_explained(app: Flask) -> None:

@@ -15,5 +15,5 @@ def test_a_link_token_is_cut_to_its_row() -> None:
 
 
 def test_secrets_are_hidden_by_their_prefix() -> None:
-    for secret in ("sk_test_51abc", "rk_live_x", "whsec_abc123", "hf_embed_test_abc"):
+    for secret in ("sk_test_51abc", "rk_live_x", "whsec_abc123", "hf_embed_test_abc", "hf_key_live_abc"):
         assert secret not in log.scrub(f"key {secret} refused")
