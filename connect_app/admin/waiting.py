@@ -21,7 +21,8 @@ _SOON = timedelta(days=3)
 class Task:
     """One action that waits. `due_on` is the next renewal, by which it should be done; `link` leads to the subscription at Stripe.
 
-    `terms` are what was asked for, as labels and values; `is_yours`: the business's own system has been asked to do it.
+    `terms` are what was asked for, as labels and values; `is_yours`: the business's own system has been asked to do it. `confirmed_at` is
+    when its back end last said that it was done, `confirmed` what was found, None while Stripe is still to be read.
     """
 
     id: str
@@ -40,6 +41,8 @@ class Task:
     urgency: str
     link: str | None
     stripe_request_id: str | None
+    confirmed_at: datetime | None
+    confirmed: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,8 @@ def _task(row: Action, offer: Json | None, name: str | None, now: datetime) -> T
         urgency=urgency,
         link=stripe_links.subscription(row.mode, row.subscription),
         stripe_request_id=row.stripe_request_id,
+        confirmed_at=datetime.fromisoformat(row.confirmation["asked_at"]) if row.confirmation else None,
+        confirmed=row.confirmation["message"] if row.confirmation else None,
     )
 
 

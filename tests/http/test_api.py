@@ -221,7 +221,7 @@ def test_a_key_is_kept_as_a_hash_alone_and_told_of_once_a_minute(app: Flask, rt:
 
 
 def test_too_many_questions_are_answered_with_how_long_to_wait(app: Flask, rt: Runtime, stage: make.Stage) -> None:
-    app.config["HOLDFAST_LIMITS"].update(api_key="2 per minute", api_refusals="2 per minute")
+    app.config["HOLDFAST_LIMITS"].update(api_key="2 per hour", api_refusals="2 per hour")
     callers = [Caller(app, key_of(rt, stage)) for _ in range(2)]
     assert [callers[0].ask().status_code for _ in range(3)] == [200, 200, 429]
     assert callers[0].ask().json["error"]["type"] == "rate_limit_error"
@@ -321,6 +321,18 @@ def test_only_what_stripe_shows_is_verified(caller: Caller, rt: Runtime, local: 
     works(rt)
     assert looks(local) == count, "what is verified needs no second look"
     assert not [one for one in local.effects if one["source"] == "api"], "we wrote nothing"
+
+
+def test_the_team_reads_beside_a_request_what_came_of_the_last_confirmation(
+    app: Flask, caller: Caller, rt: Runtime, stage: make.Stage
+) -> None:
+    action, owner = asked(rt, stage), dashboard.member(app, rt, stage)
+    page = "/queue?show=yours"
+    assert "Said to be done" not in dashboard.said(owner.get(page))
+    caller.confirm(action.id)
+    assert "Stripe is being read." in dashboard.said(owner.get(page))
+    works(rt)
+    assert caller.get(f"{ACTIONS}/{action.id}")["confirmation"]["message"] in dashboard.said(owner.get(page))
 
 
 def test_a_confirmation_is_for_what_waits_and_for_nothing_else(caller: Caller, rt: Runtime, stage: make.Stage) -> None:
@@ -461,7 +473,7 @@ def test_every_answer_that_is_described_is_given_as_described(
     put(rt, stage, action, confirmation={"this": "is not what we write"})
     for path, method in paths.items():
         assert caller.ask(path, method).status_code == 500
-    app.config["HOLDFAST_LIMITS"].update(api_key="1 per minute", api_address="1 per minute")
+    app.config["HOLDFAST_LIMITS"].update(api_key="1 per hour", api_address="1 per hour")
     for path, method in {**paths, itself: "GET"}.items():
         caller.ask(path, method)
         assert caller.ask(path, method).status_code == 429
