@@ -129,7 +129,7 @@ def manual(session: Session, action: Action, code: str, message: str, now: datet
     telling.action(session, action, now)
     reminders.ask(session, action, now)
     if code in _COUPON_IS_OVER and action.connection_id is not None:
-        projections.refetch(session, action.workspace_id, action.connection_id, "coupon", str(action.intent["coupon"]), due_at=now)
+        projections.refetch(session, action.workspace_id, action.connection_id, "coupon", plans.coupon_of(action.intent), due_at=now)
     letters.send(session, action, letters.received(action, letters.business(session, action)), topic="received", now=now)
     return action
 

@@ -156,8 +156,8 @@ class Crew:
                     self._spawn(worker.queue)
 
 
-def overlaps(claims: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pairs of claims in which two workers had the same row in hand at once."""
+def overlaps(claims: list[dict[str, Any]], lease: float = float("inf")) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of claims in which two workers had the same row in hand at once, the second before the lease of the first was over."""
     found = []
     by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for claim in claims:
@@ -166,7 +166,7 @@ def overlaps(claims: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[st
         row.sort(key=lambda claim: claim["began"])
         latest = row[0]
         for claim in row[1:]:
-            if claim["began"] < latest["ended"]:
+            if claim["began"] < min(latest["ended"], latest["began"] + lease):
                 found.append((latest, claim))
             latest = max(latest, claim, key=lambda one: one["ended"])
     return found
@@ -286,7 +286,7 @@ def web(tree: Path, environ: dict[str, str], folder: Path) -> Iterator[str]:
 @contextmanager
 def servers() -> Iterator[tuple[str, str, Redis]]:
     """A database of its own on an embedded PostgreSQL, an embedded Valkey: (database URL, Redis URL, Redis client)."""
-    url = _postgres().create_database(f"fault_{os.getpid()}_{time.time_ns()}")
+    url = postgres().create_database(f"fault_{os.getpid()}_{time.time_ns()}")
     valkey = embedded.start_valkey()
     client = Redis.from_url(valkey.url)
     try:
@@ -315,7 +315,8 @@ def restart_postgres(data_directory: str) -> None:
 _running: list[embedded.Postgres] = []
 
 
-def _postgres() -> embedded.Postgres:
+def postgres() -> embedded.Postgres:
+    """The embedded PostgreSQL of this process's fault tests."""
     if not _running:
         _running.append(embedded.start_postgres())
     return _running[0]

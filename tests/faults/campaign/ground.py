@@ -25,6 +25,7 @@ class Ground:
     postgres: middlemen.Middleman
     redis: middlemen.Middleman
     folder: Path
+    lease: float = LEASE
     choices: dict[town.Resident, str] = field(default_factory=dict)
 
     def unsettled(self) -> list[Any]:
@@ -69,7 +70,7 @@ def ground(
             try:
                 crew.start(*["actions"] * workers)
                 until(lambda: len(crew.logged("worker.ready")) >= workers, 60, "the workers are ready")
-                yield Ground(place=place, crew=crew, postgres=postgres, redis=redis, folder=folder)
+                yield Ground(place=place, crew=crew, postgres=postgres, redis=redis, folder=folder, lease=lease)
             finally:
                 crew.dismiss()
 

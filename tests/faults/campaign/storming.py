@@ -141,7 +141,7 @@ def _rage(ground: Ground, scale: Scale, listener: records.Listener) -> Verdict:
         flushes=flushes,
         shots=shots,
         won_twice=sum(1 for each in wins if each > 1),
-        overlaps=stage.overlaps([claim for claim in ground.crew.claims() if claim["kind"] == "action"]),
+        overlaps=stage.overlaps([claim for claim in ground.crew.claims() if claim["kind"] == "action"], ground.lease),
         settled_after=settled_after,
         oldest=_oldest(place),
     )
