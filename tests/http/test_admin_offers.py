@@ -362,7 +362,7 @@ def test_an_audience_that_an_offer_names_cannot_be_deleted(rt: Runtime, stage: m
     with rt.transaction(stage.workspace_id) as session:
         session.add(Audience(id="aud_1", workspace_id=stage.workspace_id, name="Pros", rule=rule, created_at=rt.now(), changed_at=rt.now()))
     one = made(rt, stage, editor, "pause", **{**BREAK, "name": "A break", "audience": "aud_1"})
-    assert "To Pros" in said(editor.get("/offers"))
+    assert "For “Pros”" in said(editor.get("/offers"))
     editor.post("/audiences/aud_1/delete")
     assert "“Pros” is the audience of “A break”." in said(editor.get("/audiences/aud_1"))
     editor.post(f"/offers/{one.id}/delete")
