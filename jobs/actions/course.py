@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from connect_app import connections
 from connect_app.models import Action, Attempt, Connection
 from connect_app.runtime import Runtime
+from connect_app.stripe_gateway import calls
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.calls import Call
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
@@ -26,6 +27,11 @@ log = structlog.get_logger()
 
 # Stripe forgets keys after 24 hours at the earliest; a call older than this is looked for before anything is written.
 _KEY_LIFE = timedelta(hours=23)
+# Calls that were planned longer ago than this are sent again only where they are what a fresh look would say; those of a moment ago may
+# still be on their way.
+_FRESH = timedelta(minutes=1)
+# So many plans are tried where Stripe refuses each, before a person looks.
+_PLANS = 5
 # An error of our own is no weather: after so many tries a person hears of it.
 _OWN_ERRORS = 10
 # How often a read back may show something else than what was written, before a person looks.
@@ -99,9 +105,12 @@ class _Course(Turn):
 
     def _steps(self) -> NoReturn:
         while True:
-            if self.action.state == "queued" or (self.action.state == "prechecked" and self._is_key_old()):
+            if self.action.state == "queued" or (self.action.state == "prechecked" and self._is_older_than(_KEY_LIFE)):
                 self._plan(self._look("precheck"))
             elif self.action.state == "prechecked":
+                if self._is_older_than(_FRESH):
+                    self._plan(self._look("precheck"), may_keep=True)
+                    self.mind_the_lease()
                 self._write()
             else:
                 self._prove(self._look("read_back", to_prove=True))
@@ -119,13 +128,15 @@ class _Course(Turn):
     def _look(self, step: str, *, to_prove: bool = False) -> Look:
         return look.take(self._stripe(), self.wish, step, self.ask, to_prove=to_prove)
 
-    def _plan(self, seen: Look, *, is_cut_short: bool = False) -> None:
+    def _plan(self, seen: Look, *, may_keep: bool = False) -> None:
         """From a fresh look: done already, not to be done, or calls, frozen under keys of their own before the first is sent.
 
-        `is_cut_short`: the last of the calls that are kept was surely never sent, so what carries our mark is no more than a beginning.
+        `may_keep`: calls that are frozen already stay, keys and all, where they are what would be planned now, or have been begun.
         """
         read, sent = seen.read, settlement.kept_calls(self.action)
-        if sent and not is_cut_short:
+        if sent:
+            if rest := plans.rest(self.wish, seen.situation, sent):
+                return self._freeze(plans.Plan(calls=rest), read)
             self._recognise(seen, sent)
         elif self.wish.verb == "discount" and plans.proves(self.wish, seen.situation, ()):
             # Made by us, and forgotten here: the database is an older copy.
@@ -138,15 +149,18 @@ class _Course(Turn):
                 self.verified(read.value, read)
             case plans.Refused():
                 self.settle(verdict, read)
+            case plans.Plan() if may_keep and (plans.is_marked(self.wish, seen.situation) or calls.are_same(verdict.calls, sent)):
+                pass
             case plans.Plan():
                 self._freeze(verdict, read)
+        return None
 
     def _recognise(self, seen: Look, sent: tuple[Call, ...]) -> None:
         """Whether calls that may have been sent were applied. What was, and did not stay, is not written a second time."""
         read = seen.read
         if plans.proves(self.wish, seen.situation, sent):
             self.verified(settlement.before(self.action) or read.value, read)
-        if plans.may_have_been_made(self.wish, seen.situation, sent) or plans.shows(self.wish, seen.situation, plans.kept(sent)):
+        if plans.may_have_been_made(self.wish, seen.situation, sent):
             self.manual(
                 "not_as_planned",
                 "The change was made on Stripe, and the subscription has been changed since, or by somebody else at the same time."
@@ -176,9 +190,10 @@ class _Course(Turn):
                 session, self.action, "prechecked", now, call=kept, generation=generation, due_on=read.value.current_period_end
             )
 
-    def _is_key_old(self) -> bool:
+    def _is_older_than(self, age: timedelta) -> bool:
+        """Whether the calls were planned longer ago than that."""
         call = self.action.call
-        return call is None or self.rt.now() - datetime.fromisoformat(call["planned_at"]) > _KEY_LIFE
+        return call is None or self.rt.now() - datetime.fromisoformat(call["planned_at"]) > age
 
     # Writing.
 
@@ -196,11 +211,9 @@ class _Course(Turn):
                 if not failure.replayed:
                     raise
                 # Stripe saved an error under this key and will never say anything else: look, and only then make another.
-                return self._plan(self._look("precheck"), is_cut_short=place + 1 < len(kept))
+                return self._plan(self._look("precheck"))
             except (Refused, Missing) as refusal:
-                if refusal.code != "idempotency_error":
-                    self._refused(refusal, place)
-                return self._plan(self._look("precheck"), is_cut_short=place + 1 < len(kept))
+                return self._plan(self._look("precheck")) if refusal.code == "idempotency_error" else self._refused(refusal, place)
         now = self.rt.now()
         with self.writing() as session:
             self.action = ledger.move(session, self.action, "applied", now, stripe_request_id=request_id)
@@ -223,16 +236,26 @@ class _Course(Turn):
             return None, target
         return read.request_id, read.value
 
-    def _refused(self, refusal: Refused | Missing, place: int) -> NoReturn:
-        """Stripe will not. It may have come to be so all the same, by an earlier try or another hand: then it is done."""
+    def _refused(self, refusal: Refused | Missing, place: int) -> None:
+        """Stripe will not. It may have come to be so all the same, by an earlier try or another hand: then it is done.
+
+        Or what the calls were planned on is no longer so: then there is another plan, and Stripe is asked for that.
+        """
         seen, sent = self._look("read_back"), settlement.kept_calls(self.action)
         if sent and plans.proves(self.wish, seen.situation, sent):
+            self.verified(settlement.before(self.action) or seen.read.value, seen.read)
+        if plans.rest(self.wish, seen.situation, sent):
+            # It has ended: what Stripe will not do after that takes nothing back.
+            if left := sent[place + 1 :]:
+                return self._freeze(plans.Plan(calls=left), seen.read)
             self.verified(settlement.before(self.action) or seen.read.value, seen.read)
         fresh = plans.plan(self.wish, seen.situation, self.rt.now())
         if isinstance(fresh, plans.Refused):  # our own words say more than Stripe's
             self.settle(fresh, seen.read)
-        done = f" Done before that: {', '.join(call.method for call in sent[:place])}." if place else ""
-        self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}{done}", seen.read)
+        if not isinstance(fresh, plans.Plan) or calls.are_same(fresh.calls, sent) or self.action.generation >= _PLANS:
+            done = f" Done before that: {', '.join(call.method for call in sent[:place])}." if place else ""
+            self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}{done}", seen.read)
+        return self._freeze(fresh, seen.read)
 
     # Proof.
 

@@ -36,7 +36,7 @@ def take(stripe: AccountGateway, wish: plans.Wish, step: str, ask: Ask, *, to_pr
     if plans.foreign(wish, read.value):
         return Look(read=read, situation=plans.Situation(subscription=read.value))
     needs = plans.needs(wish, read.value, to_prove=to_prove)
-    invoices = ask("invoices", lambda: stripe.invoices(subscription=wish.subscription, status="open")) if needs.open_invoices else None
+    invoices = ask("invoices", lambda: stripe.invoices(customer=wish.customer, status="open")) if needs.open_invoices else None
     situation = plans.Situation(
         subscription=read.value,
         coupon=_found(ask, "coupon", stripe.coupon, needs.coupon),

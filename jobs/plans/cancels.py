@@ -1,23 +1,27 @@
 """Cancels and taking them back, on a subscription's shape: by which calls, and what proves that it was done."""
 
+from collections.abc import Sequence
+
 from connect_app.stripe_gateway import calls
 from connect_app.stripe_gateway.calls import Call
-from connect_app.stripe_gateway.objects import Status, Subscription
+from connect_app.stripe_gateway.objects import Invoice, Status, Subscription
 from jobs.plans import standing, verdicts
 from jobs.plans.verdicts import AlreadyDone, Plan, Verdict
 from jobs.plans.wish import Situation, Wish
+
+_ENDINGS = frozenset(("subscriptions.cancel", "subscription_schedules.cancel"))
 
 
 def plan(wish: Wish, situation: Situation) -> Verdict:
     """End the subscription, with the period that is paid or now, saying why to Stripe. One that ends by then anyway counts as done."""
     subscription = situation.subscription
+    voided = _voided(wish, situation)
     if shows(wish, subscription):
-        return AlreadyDone()
+        return Plan(calls=voided) if voided else AlreadyDone()
     if refusal := standing.renewed(wish, subscription):
         return refusal
     if is_now(wish, subscription):
         return _now(wish, situation)
-    voided = _voided(wish, situation)
     feedback, comment = _said(wish)
     ending = calls.cancel_at_period_end(subscription, feedback=feedback, comment=comment, action_id=wish.action_id)
     schedule = situation.schedule
@@ -72,16 +76,44 @@ def _now(wish: Wish, situation: Situation) -> Plan:
     ending = calls.schedules.cancel_now(schedule, **bills) if schedule and schedule.is_attached else calls.cancel_now(subscription, **bills)
     feedback, comment = _said(wish)
     telling = calls.describe_cancellation(subscription, feedback=feedback, comment=comment, action_id=wish.action_id)
-    collecting: tuple[Call, ...] = ()
-    if wish.text("open_invoices") != "void":
-        collecting = tuple(calls.invoices.keep_collecting(invoice.id) for invoice in situation.open_invoices if invoice.auto_advance)
-    return Plan(calls=(*_voided(wish, situation), ending, *collecting, telling))
+    voided = _voided(wish, situation)
+    # Stripe stops asking for every open bill of the customer, whatever it is for; what never began is owed by nobody.
+    gone = {call.target for call in voided} | ({each.id for each in _own(situation)} if subscription.status is Status.INCOMPLETE else set())
+    kept = [invoice for invoice in situation.open_invoices if invoice.auto_advance and invoice.id not in gone]
+    return Plan(calls=(*voided, ending, *(calls.invoices.keep_collecting(invoice.id) for invoice in kept), telling))
+
+
+def proves(wish: Wish, situation: Situation, sent: Sequence[Call], *, is_marked: bool) -> bool:
+    """Whether all of it was done: it ends, what was to be void is, and what follows the end of one that ended was said."""
+    is_told = is_marked or not (sent and _is_telling(sent[-1]))
+    return shows(wish, situation.subscription) and not _still_open(situation, sent) and is_told
+
+
+def rest(situation: Situation, sent: Sequence[Call]) -> tuple[Call, ...]:
+    """What is left to do of these calls where the subscription has ended and not all that follows its end was done."""
+    if not (situation.subscription.is_ended and sent and _is_telling(sent[-1])):
+        return ()
+    ended_at = next((place for place, call in enumerate(sent) if call.method in _ENDINGS), -1)
+    return (*_still_open(situation, sent), *(call for call in sent[ended_at + 1 :] if call.method != "invoices.void"))
+
+
+def _is_telling(call: Call) -> bool:
+    return call.method == "subscriptions.update" and "cancel_at_period_end" not in call.params
+
+
+def _still_open(situation: Situation, sent: Sequence[Call]) -> tuple[Call, ...]:
+    there = {invoice.id for invoice in situation.open_invoices}
+    return tuple(call for call in sent if call.method == "invoices.void" and call.target in there)
+
+
+def _own(situation: Situation) -> list[Invoice]:
+    return [invoice for invoice in situation.open_invoices if invoice.subscription == situation.subscription.id]
 
 
 def _voided(wish: Wish, situation: Situation) -> tuple[Call, ...]:
     if wish.text("open_invoices") != "void":
         return ()
-    return tuple(calls.invoices.void(invoice.id) for invoice in situation.open_invoices)
+    return tuple(calls.invoices.void(invoice.id) for invoice in _own(situation))
 
 
 def _said(wish: Wish) -> tuple[str | None, str | None]:

@@ -17,15 +17,16 @@ DECISIONS = tuple(verb for verb in VERBS if verb != "payment_method")
 
 def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> Needs:
     """What to read besides the subscription before the wish can be planned, or only proven."""
+    is_voiding = wish.verb == "cancel" and wish.text("open_invoices") == "void"
     if subscription.is_ended or wish.verb in ("payment_method", "resume"):
-        return Needs()
+        return Needs(open_invoices=is_voiding)
     if to_prove:
-        return Needs(schedule=subscription.schedule if wish.verb in ("discount", "plan_change") else None)
+        return Needs(schedule=subscription.schedule if wish.verb in ("discount", "plan_change") else None, open_invoices=is_voiding)
     return Needs(
         coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,
         price=wish.text("price") if wish.verb == "plan_change" else None,
         schedule=subscription.schedule,
-        open_invoices=wish.verb == "cancel" and (wish.text("open_invoices") == "void" or cancels.is_now(wish, subscription)),
+        open_invoices=is_voiding or (wish.verb == "cancel" and cancels.is_now(wish, subscription)),
     )
 
 
@@ -100,17 +101,33 @@ def is_marked(wish: Wish, situation: Situation) -> bool:
 def may_have_been_made(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
     """Whether the last of these calls, which brings the change about, may have been applied: what it would have marked is, or is gone.
 
-    A plan that was cut short leaves our mark, too, on what its earlier calls have touched.
+    A plan that was cut short leaves our mark, too, on what its earlier calls have touched. Whose a discount is that is there, nobody can
+    tell.
     """
-    if sent[-1].method == "subscription_schedules.update" and situation.schedule is not None:
+    if wish.verb == "discount" and shows(wish, situation, kept(sent)):
+        return True
+    is_marked_itself = situation.subscription.metadata.get(MARKER) == wish.action_id
+    if sent[-1].method != "subscription_schedules.update":
+        return is_marked_itself
+    if situation.schedule is not None:
         return situation.schedule.metadata.get(MARKER) == wish.action_id
-    return is_marked(wish, situation)
+    # The schedule marks its subscription on the day of the change; so may a call before it.
+    return is_marked_itself and not any(call.method == "subscriptions.update" for call in sent)
 
 
 def proves(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
     """Whether Stripe shows that the calls were applied: the wanted state, and for a discount, which may be anybody's, our mark too."""
+    if foreign(wish, situation.subscription):
+        return False
+    if wish.verb == "cancel":
+        return cancels.proves(wish, situation, sent, is_marked=is_marked(wish, situation))
     is_ours = wish.verb != "discount" or is_marked(wish, situation)
     return is_ours and shows(wish, situation, kept(sent))
+
+
+def rest(wish: Wish, situation: Situation, sent: Sequence[Call]) -> tuple[Call, ...]:
+    """What is left of these calls where the first of them have been made, and planning anew would not name the others."""
+    return cancels.rest(situation, sent) if wish.verb == "cancel" else ()
 
 
 def kept(sent: Sequence[Call]) -> frozenset[str]:

@@ -41,7 +41,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What to read besides the subscription: ids, and whether its open invoices matter."""
+    """What to read besides the subscription: ids, and whether the customer's open invoices matter."""
 
     coupon: str | None = None
     price: str | None = None
@@ -55,6 +55,7 @@ class Situation:
 
     `coupon` and `price` are what Stripe has under the wish's ids, None when it has nothing. `schedule` is the one that leads the
     subscription; None with `subscription.schedule` set means that it was not read: the mirror knows only that there is one.
+    `open_invoices` are the customer's, of whichever subscription.
     """
 
     subscription: Subscription

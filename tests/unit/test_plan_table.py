@@ -77,11 +77,11 @@ def schedule(*ends: int, end_behavior: str = "release", **changes: Any) -> Sched
     )  # fmt: skip
 
 
-def invoice(id: str, *, auto_advance: bool = True) -> Invoice:
+def invoice(id: str, subscription: str = "sub_1", *, auto_advance: bool = True) -> Invoice:
     return read_invoice(
         {
             "id": id, "object": "invoice", "currency": "usd", "status": "open", "total": 2900, "amount_paid": 0, "created": START,
-            "period_start": START, "period_end": START, "auto_advance": auto_advance,
+            "period_start": START, "period_end": START, "auto_advance": auto_advance, "subscription": subscription,
         }
     )  # fmt: skip
 
@@ -105,7 +105,11 @@ SHAPES: dict[str, Situation] = {
         "trialing": subscription(status="trialing", trial_start=START, trial_end=END),
         "past_due": {"subscription": subscription(status="past_due"), "open_invoices": (invoice("in_1"),)},
         "unpaid": subscription(status="unpaid"),
-        "incomplete": {"subscription": subscription(status="incomplete"), "open_invoices": (invoice("in_1", auto_advance=False),)},
+        "incomplete": {"subscription": subscription(status="incomplete"), "open_invoices": (invoice("in_1"),)},
+        "beside one that owes": {
+            "subscription": subscription(),
+            "open_invoices": (invoice("in_7", "sub_2"), invoice("in_8", "sub_2", auto_advance=False)),
+        },
         "paused": subscription(pause_collection=PAUSED),
         "paused for ever": subscription(pause_collection={"behavior": "keep_as_draft", "resumes_at": None}),
         "paused by stripe": subscription(status="paused"),
@@ -260,6 +264,7 @@ TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
     },
     "cancel now": {
         "*": ENDING, "past_due": ("subscriptions.cancel", "invoices.update", *UPDATE), "ended": DONE,
+        "beside one that owes": ("subscriptions.cancel", "invoices.update", *UPDATE),
         **dict.fromkeys(
             ("last phase", "more phases", "discounted, more phases", "phases with everything", "long phase", "ended by schedule"),
             ("subscription_schedules.cancel", *UPDATE),

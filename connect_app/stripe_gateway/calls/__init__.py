@@ -1,7 +1,7 @@
 """The changes we make at Stripe, each a frozen call: planned from a fresh read, kept as JSON, sent unchanged as often as needed."""
 
 from connect_app.stripe_gateway.calls import coupons, invoices, schedules
-from connect_app.stripe_gateway.calls.call import MARKER, Call, CannotPlan
+from connect_app.stripe_gateway.calls.call import MARKER, Call, CannotPlan, are_same
 from connect_app.stripe_gateway.calls.subscriptions import (
     FEEDBACK,
     add_discount,
@@ -24,6 +24,7 @@ __all__ = [
     "Call",
     "CannotPlan",
     "add_discount",
+    "are_same",
     "cancel_at_period_end",
     "cancel_now",
     "change_price",

@@ -1,6 +1,7 @@
 """One change at Stripe as a frozen call: what is kept as JSON, and sent unchanged as often as needed."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MARKER = "holdfast_action"
@@ -33,6 +34,11 @@ class Call:
             case {"method": str(method), "target": str(target), "params": Mapping() as params} if len(kept) == 3:
                 return cls(method=method, target=target, params=params)
         raise ValueError("not a kept call")
+
+
+def are_same(one: Sequence[Call], other: Sequence[Call]) -> bool:
+    """Whether these calls are the same on the wire."""
+    return json.dumps([call.to_json() for call in one], sort_keys=True) == json.dumps([call.to_json() for call in other], sort_keys=True)
 
 
 def mark(action_id: str) -> dict[str, object]:
