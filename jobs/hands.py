@@ -22,21 +22,21 @@ class Hands:
         self._overdue = overdue
         self._next: deque[str] = deque()
         self._looking = threading.Lock()
-        self._is_asked = self._is_resting = False
+        self.is_asked = self.is_resting = False
         self._free = threading.BoundedSemaphore(count)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="hand")
 
     def take(self, work_id: str) -> None:
         """Hand over one row of work. What becomes of it is in the row alone: the bell that asked for it is forgotten."""
         if not self._free.acquire(blocking=False):
-            self._is_asked = True
+            self.is_asked = True
             self._free.acquire()
-            self._is_asked = False
+            self.is_asked = False
         self._threads.submit(self._work, work_id)
 
     def rest(self) -> None:
         """Wait until nothing is in hand."""
-        self._is_resting = True
+        self.is_resting = True
         self._threads.shutdown(wait=True)
 
     def _work(self, work_id: str) -> None:
@@ -44,7 +44,7 @@ class Hands:
             following: str | None = work_id
             while following is not None:
                 self._do(following)
-                following = None if self._is_asked or self._is_resting else self._another()
+                following = None if self.is_asked or self.is_resting else self._another()
         except Exception:  # such as a database that is away: its lease runs out, and the sweep rings again
             log.exception("work.dropped")
         finally:

@@ -76,9 +76,15 @@ def _test(name: str) -> Catch:
 
 
 _CALM = storming.Scale(people=30, seconds=4, kill_every=1e9, flush_every=1e9, shoot_every=1e9, patience=25, verbs=("discount",))
+_FEW = replace(_CALM, people=6, seconds=1, faults=(), deaths=("none",), patience=30)
+_STRIPE = "tests/service/test_faults_stripe.py"
+_SETTLEMENT = "jobs/actions/settlement.py"
+_TOLD = "    telling.action(session, action, now)\n"
+_FACT = '    ledger.record(session, action, "action.verified", now)\n'
 _KEY = 'read = self.ask("write", lambda: stripe.write(sent, idempotency_key=key), key)'
 _COURSE = "jobs/actions/course.py"
 _DONE = "            self.verified(settlement.before(self.action) or read.value, read)\n        self.talk.doubt"
+_RECOGNISING = "        read = seen.read\n        if plans.proves(self.wish, seen.situation, sent):\n"
 _NOT_REPLAYED = "                if not failure.replayed:\n                    raise\n"
 
 BUGS = {
@@ -136,13 +142,7 @@ BUGS = {
     "sent again, however old the key": Bug(
         catcher="F23, a day later",
         catch=_forgotten,
-        edits=(
-            Edit(
-                file=_COURSE,
-                old='datetime.fromisoformat(call["planned_at"]) > _KEY_LIFE',
-                new="datetime.min.replace(tzinfo=self.rt.now().tzinfo) < _KEY_LIFE",
-            ),
-        ),
+        edits=(Edit(file=_COURSE, old="_KEY_LIFE = timedelta(hours=23)", new="_KEY_LIFE = timedelta(days=23)"),),
     ),
     "planned anew at every try, without recognising one's own": Bug(
         catcher="F2",
@@ -156,7 +156,7 @@ BUGS = {
                     "            self._steps()\n"
                 ),
             ),
-            Edit(file=_COURSE, old="        if sent and not is_cut_short:\n            self._recognise(seen, sent)\n", new=""),
+            Edit(file=_COURSE, old=_RECOGNISING, new=f"        return\n{_RECOGNISING}"),
         ),
     ),
     "an error saved under a key is asked for again, for ever": Bug(
@@ -184,6 +184,47 @@ BUGS = {
                 new=f"        if True:\n{_DONE}",
             ),
         ),
+    ),
+    "a change is told twice": Bug(
+        catcher="campaign 1, calm",
+        catch=_storm("misinformed", _FEW),
+        edits=(Edit(file=_SETTLEMENT, old=f"{_TOLD}    pauses.began", new=f"{_TOLD}{_TOLD}    pauses.began"),),
+    ),
+    "a change is a fact twice": Bug(
+        catcher="campaign 1, calm",
+        catch=_storm("misreported", _FEW),
+        edits=(Edit(file=_SETTLEMENT, old=_FACT, new=_FACT + _FACT),),
+    ),
+    "a message counts as delivered without being sent": Bug(
+        catcher="campaign 1, calm",
+        catch=_storm("misinformed", _FEW),
+        edits=(
+            Edit(
+                file="jobs/outbound/sending.py",
+                old="        outcome = _try(rt, guard, endpoint, delivery)\n",
+                new="        outcome = Outcome(status=204, problem=None)\n",
+            ),
+        ),
+    ),
+    "what is read back is not mirrored": Bug(
+        catcher="campaign 1, calm",
+        catch=_storm("unlike", _FEW),
+        edits=(Edit(file=_SETTLEMENT, old="    mirrored(session, action, read)\n    ledger", new="    ledger"),),
+    ),
+    "each action of an account slows down for itself": Bug(
+        catcher="a test of six actions",
+        catch=_test(f"{_STRIPE}::test_an_account_that_is_told_to_slow_down_does_so_as_one_and_keeps_no_other_account_waiting"),
+        edits=(Edit(file="jobs/actions/turn.py", old="        if entry.later is not None:\n", new="        if False:\n"),),
+    ),
+    "one account's refusals slow all accounts down": Bug(
+        catcher="a test of six actions",
+        catch=_test(f"{_STRIPE}::test_an_account_that_is_told_to_slow_down_does_so_as_one_and_keeps_no_other_account_waiting"),
+        edits=(Edit(file="jobs/budget.py", old='f"holdfast:budget:held:{account}:{mode}"', new='"holdfast:budget:held"'),),
+    ),
+    "what an older database has forgotten is not recognised": Bug(
+        catcher="F15, an older copy",
+        catch=_test("tests/faults/test_restored_database.py"),
+        edits=(Edit(file=_COURSE, old='        elif self.wish.verb == "discount" and', new="        elif self.wish.verb is None and"),),
     ),
     "no unique index on what is under way": Bug(
         catcher="a test of twenty at once",

@@ -148,10 +148,10 @@ def _rage(ground: Ground, scale: Scale, listener: records.Listener) -> Verdict:
 
 
 def _kill(ground: Ground, how: str, chance: random.Random) -> None:
-    """One worker dies now, or whichever asks Stripe next."""
+    """One worker dies now, or whichever asks Stripe next; or, as `none`, nobody."""
     if how == "any":
         ground.crew.kill_one(chance)
-    else:
+    elif how != "none":
         ground.place.stripe.control("POST", "faults", {"kind": how, "path": "/v1/*", "times": 1})
 
 
