@@ -30,6 +30,9 @@ PAGES = (
     "settings/site",
     "settings/stripe",
     "settings/secrets",
+    "settings/api-keys",
+    "settings/outbound",
+    "settings/outbound/new?kind=webhook",
     "settings/audit",
 )
 
@@ -82,6 +85,6 @@ def test_tiles_fill_their_frame_and_no_tab_is_cut_off(browser: Browser, house: H
     page.goto(house.admin("settings"))
     tabs = page.get_by_role("navigation", name="Settings").get_by_role("link").all()
     boxes = [tab.bounding_box() for tab in tabs]
-    assert len(boxes) == 7
+    assert len(boxes) == 8
     assert [box for box in boxes if box is None or box["x"] + box["width"] > width] == []
     context.close()
