@@ -201,7 +201,7 @@ def _verified(
         case "plan_change":
             return _changed(action, receipt, offer, charge, locale)
         case "resume":
-            return f"{plan} goes on", "The pause has ended. Bills come again as before.", (charge,)
+            return f"{plan} goes on", "Bills come again as before.", (charge,)
         case "undo_cancel":
             return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (charge,)
         case _:

@@ -67,7 +67,7 @@ def terms(
             return _stopped(offer, option, subscription, locale, now)
         case TrialOffer():
             ends = datetime.fromisoformat(str(option.intent["trial_end"]))
-            return [("Your trial runs until", spoken.day(ends, locale)), (FIRST_CHARGE, spoken.day(ends, locale))]
+            return [("Your trial then runs until", spoken.day(ends, locale)), (FIRST_CHARGE, spoken.day(ends, locale))]
         case PlanOffer():
             return _changed(offer, option, subscription, known, locale)
         case LinkOffer() | CustomOffer():

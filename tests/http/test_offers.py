@@ -209,7 +209,7 @@ def test_a_longer_trial_moves_the_first_charge(house: House) -> None:
     house.offers("trial_extension", days=10)
     browser = house.opened(whose)
     until = before + 10 * 86400
-    assert terms(browser.page) == {"Your trial runs until": day(until), "Next charge": terms(browser.page)["Next charge"]}
+    assert terms(browser.page) == {"Your trial then runs until": day(until), "Next charge": terms(browser.page)["Next charge"]}
     assert day(until) in terms(browser.page)["Next charge"]
     house.take(browser)
     assert house.subscription(whose)["trial_end"] == until
