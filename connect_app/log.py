@@ -9,8 +9,9 @@ from typing import Any
 import structlog
 
 # A token opens a customer's page: it is never written down, wherever it appears.
-_TOKENS = re.compile(r"\b((?:ses|plk|lgn)_[0-9a-z]{26})\.[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
-_SECRETS = re.compile(r"\b(sk|rk|whsec|hf_embed|hf_key)_[A-Za-z0-9_]+")
+_TOKENS = re.compile(r"(?<![A-Za-z0-9])((?:ses|plk|lgn)_[0-9a-z]{26})\.[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
+# The alphabets of base64 as well, which webhooks' secrets are written in, also as a URL writes them.
+_SECRETS = re.compile(r"(?<![A-Za-z0-9])(sk|rk|whsec|hf_embed|hf_key)_[A-Za-z0-9_+/=%-]+")
 
 
 def configure(level: int = logging.INFO) -> None:
