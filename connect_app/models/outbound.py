@@ -15,7 +15,8 @@ class Endpoint(Tenant, Base):
     `kind` is `webhook`, `call` (a pass-through URL that we call) or `redirect` (one the customer's browser goes to). `topics` are the
     types of messages a webhook wants, none for all; of a pass-through URL, `cancel` or `accept`, whichever choices it is for. `sealed` is
     its signing secret; `sealed_before` the one before, which signs as well until `overlap_until`. `failing_since` is the first failure
-    after the last success; `closed_reason` is `by_team`, `failing` (five days without a success) or `gone` (it answered 410).
+    after the last success, or after two days without a try; `closed_reason` is `by_team`, `failing` (five days of failing tries) or `gone`
+    (it answered 410).
     """
 
     __tablename__ = "endpoints"

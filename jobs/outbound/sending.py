@@ -35,6 +35,8 @@ TRIES = len(PAUSES) + 1
 PATIENCE = timedelta(hours=24)
 # An endpoint that has failed at every try for so long is switched off.
 FAILING_FOR = timedelta(days=5)
+# Tries of one message are a day apart at most: after a longer silence, nobody knows that it was failing all the time.
+_SILENCE = timedelta(days=2)
 # An endpoint that does not answer at all holds up a hand of ours each time: it is left alone in between, the longer it lasts the longer.
 _SHORTEST, _LONGEST = timedelta(seconds=5), timedelta(minutes=5)
 
@@ -124,6 +126,7 @@ def _try(rt: Runtime, guard: egress.Guard, endpoint: Endpoint, delivery: Deliver
 def _record(rt: Runtime, session: Session, endpoint: Endpoint, delivery: Delivery, outcome: Outcome, took_ms: int) -> datetime | None:
     """Write the try down, and what follows from it; gives since when the endpoint has been failing, None where it is well."""
     now, tries = rt.now(), delivery.attempts + 1
+    is_known = outcome.problem is not None and _was_tried(session, endpoint, now - _SILENCE)
     session.add(
         DeliveryAttempt(
             id=ids.new("dat"),
@@ -149,7 +152,8 @@ def _record(rt: Runtime, session: Session, endpoint: Endpoint, delivery: Deliver
     if outcome.problem is None:
         session.execute(update(Endpoint).where(Endpoint.id == endpoint.id, Endpoint.failing_since.is_not(None)).values(failing_since=None))
         return None
-    since = update(Endpoint).where(Endpoint.id == endpoint.id).values(failing_since=func.coalesce(Endpoint.failing_since, now))
+    began = func.coalesce(Endpoint.failing_since, now) if is_known else now
+    since = update(Endpoint).where(Endpoint.id == endpoint.id).values(failing_since=began)
     since = since.returning(Endpoint.failing_since).execution_options(synchronize_session=False)
     failing_since: datetime = session.execute(since).scalar_one_or_none() or now
     log.info("outbound.failed", endpoint=endpoint.id, delivery=delivery.id, status=outcome.status, tries=tries)
@@ -158,6 +162,13 @@ def _record(rt: Runtime, session: Session, endpoint: Endpoint, delivery: Deliver
     elif now - failing_since >= FAILING_FOR:
         _close(rt, session, endpoint, "failing")
     return failing_since
+
+
+def _was_tried(session: Session, endpoint: Endpoint, since: datetime) -> bool:
+    """Whether anything was tried at it since then."""
+    tried = select(DeliveryAttempt.id).join(Delivery, Delivery.id == DeliveryAttempt.delivery_id)
+    lately = tried.where(Delivery.endpoint_id == endpoint.id, DeliveryAttempt.at >= since).order_by(Delivery.id.desc()).limit(1)
+    return session.execute(lately).first() is not None
 
 
 def _close(rt: Runtime, session: Session, endpoint: Endpoint, reason: str) -> None:
