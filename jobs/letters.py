@@ -12,11 +12,13 @@ from connect_app import money
 from connect_app.models import Action, Customer, FlowSession, Membership, PortalLink, User, Workspace
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
-from connect_app.stripe_gateway.objects import Subscription
+from connect_app.stripe_gateway.objects import Status, Subscription
 from jobs import mail, owners, receipts
 from jobs.plans import months, standing
 
 _LOCALE = "en"
+# With an invoice that is open: ending the subscription does not end what is owed.
+_OVERDUE = frozenset((Status.PAST_DUE, Status.UNPAID))
 # Where the way to the customer's portal stands, until the letter is sent.
 _PORTAL = "{portal}"
 _ASKED = {
@@ -48,7 +50,7 @@ def verified(
     what = f"Your subscription to {name}" if name else "Your subscription"
     match action.verb:
         case "cancel":
-            return _canceled(action, what, after, read_at, business)
+            return _canceled(action, what, before, after, read_at, business)
         case "discount":
             lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *_agreed(terms), *_cleared(before)]
             return _write("Your discount is in place", [*lines, _next_charge(after)], business)
@@ -68,6 +70,15 @@ def verified(
             return _changed(action, before, after, business, terms)
     lines = [f"{what} is now charged to the card you gave.", _next_charge(after)]
     return _write("Your new card is in use", lines, business)
+
+
+def overtaken(action: Action, business: str) -> Letter:
+    """It was done before the customer decided anew: what holds now, the letter about the later decision says."""
+    lines = [
+        f"Your request {_ASKED[action.verb]} was carried out.",
+        "You have decided anew for the same subscription since; we have written to you about that as well.",
+    ]
+    return _write("Your earlier request was carried out", lines, business)
 
 
 def received(action: Action, business: str) -> Letter:
@@ -162,7 +173,8 @@ def _portal(session: Session, action: Action, now: datetime) -> tuple[Json | Non
     ).scalar_one_or_none()
     if kept is None:
         return None, None
-    is_undone_there = action.state == "verified" and action.verb in ("cancel", "pause", "extension")
+    has_ended = any(str(call["method"]).endswith(".cancel") for call in (action.call or {}).get("requests") or ())
+    is_undone_there = action.state == "verified" and action.verb in ("cancel", "pause", "extension") and not has_ended
     said = "You can see it, and take it back while that is possible, on this page:" if is_undone_there else "Your subscriptions are here:"
     return {"purpose": "portal", "row_id": kept.id, "epoch": kept.epoch, "path": "/portal/{token}"}, said + "\n{link}"
 
@@ -184,7 +196,7 @@ def business(session: Session, action: Action) -> str:
     return session.execute(select(Workspace.name).where(Workspace.id == action.workspace_id)).scalar_one()
 
 
-def _canceled(action: Action, what: str, after: Subscription, read_at: datetime, business: str) -> Letter:
+def _canceled(action: Action, what: str, before: Subscription, after: Subscription, read_at: datetime, business: str) -> Letter:
     at, closing = receipts.effective_at("cancel", after, read_at), receipts.closing(action)
     if after.is_ended:
         lines, subject = [f"{what} is canceled and ended on {_day(at)}."], f"{what} is canceled"
@@ -193,7 +205,7 @@ def _canceled(action: Action, what: str, after: Subscription, read_at: datetime,
         subject = f"{what} ends on {_day(at)}"
     if after.next_charge is not None:
         lines.append(_next_charge(after))
-    elif after.status == "past_due" and not closing.is_voided:
+    elif _OVERDUE & {before.status, after.status} and not closing.is_voided:
         lines.append("No renewal will be charged. An invoice that is already open may still be collected.")
     else:
         lines.append("No renewal will be charged.")
@@ -209,6 +221,8 @@ def _stopped(verb: str, what: str, before: Subscription, after: Subscription, bu
         subject, line = f"{what} is free{until}", f"{what} is free{until}: you can go on using it, and pay nothing in that time."
     else:
         subject, line = f"{what} is paused{until}", f"{what} is paused{until}, and nothing is charged in that time."
+    if _OVERDUE & {before.status, after.status}:
+        line = f"{subject}. No new bill is charged in that time; what is open already stays due."
     charged = _charged_again(after, resumes) if resumes else _next_charge(after)
     return _write(subject, [line, *_cleared(before), charged], business)
 

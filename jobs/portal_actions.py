@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import structlog
 from sqlalchemy import select
 
 from connect_app import connections
@@ -10,9 +11,12 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.account import AccountGateway
 from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Transient
 from connect_app.stripe_gateway.objects import Subscription
-from jobs import actions, work
+from jobs import actions, owners, work
 
-_ANOTHER_IS_UNDER_WAY = timedelta(seconds=5)
+log = structlog.get_logger()
+
+# How soon to look again where another change of the subscription is under way: that may take seconds, or hours while Stripe is down.
+_ANOTHER_IS_UNDER_WAY = timedelta(seconds=10)
 
 
 def follow_card(rt: Runtime, claim: work.Claim) -> work.End:
@@ -32,6 +36,7 @@ def follow_card(rt: Runtime, claim: work.Claim) -> work.End:
     except Transient as failure:
         return work.Again(problem=f"stripe: {failure}"[:500])
     except (AccessLost, Missing, Refused) as failure:
+        not_followed(rt, claim, f"stripe: {failure}"[:500])
         return work.GiveUp(problem=f"stripe: {failure}"[:500])
     if card is None:
         return work.Done()
@@ -56,8 +61,33 @@ def follow_card(rt: Runtime, claim: work.Claim) -> work.End:
             except actions.InFlight:
                 is_another_under_way = True
     if is_another_under_way:
-        return work.Again(problem="another action of the subscription is under way", after=_ANOTHER_IS_UNDER_WAY)
+        return work.Again(problem="another action of the subscription is under way", after=_ANOTHER_IS_UNDER_WAY, is_untried=True)
     return work.Done()
+
+
+def not_followed(rt: Runtime, claim: work.Claim, problem: str) -> None:
+    """However often it was tried, nobody can say what the new card is to be charged for: the owners are told."""
+    with rt.transaction(claim.tenant) as session:
+        claim.fence(session)
+        link = session.execute(select(PortalLink).where(PortalLink.id == claim.row_id)).scalar_one_or_none()
+        if link is None:
+            return
+        log.warning("card.not_followed", link=link.id, problem=problem)
+        owners.write(
+            rt,
+            session,
+            link.workspace_id,
+            link.mode,
+            topic=f"card/{link.id}/{claim.token}",
+            subject="A customer's new card is not used for all their subscriptions yet",
+            lines=[
+                f"The customer {link.customer} has given a new card on Stripe's page. Holdfast could not see whether some of their"
+                f" subscriptions still have a card of their own, which goes before it: {problem}",
+                "Please look at them in Stripe's dashboard.",
+            ],
+            page=f"/customers/{link.customer}",
+            sign=f"Holdfast, {link.mode} mode",
+        )
 
 
 def _running(stripe: AccountGateway, customer: str) -> list[Subscription]:

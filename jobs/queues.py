@@ -51,12 +51,14 @@ KINDS = {
     "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=720),
     # row_id is the id of a waiting action of which an API call has said that it is done; tried for an hour.
     "prove": Kind(queue=ACTIONS, handler="jobs.actions:prove", attempts=120, given_up="jobs.actions:unproven"),
-    # row_id is the id of an action that waits until another change of its subscription is settled; tried for some six hours.
-    "follow": Kind(queue=ACTIONS, handler="jobs.actions:begin", attempts=720),
+    # row_id is the id of an action that waits until another change of its subscription is settled, which is no try.
+    "follow": Kind(queue=ACTIONS, handler="jobs.actions:begin", attempts=20, given_up="jobs.actions:never_begun"),
     # row_id is an action's id: after 20 s unsettled, the customer is promised an email; afterwards, told the end.
     "action_promise": Kind(queue=DELIVERIES, handler="jobs.promises:keep", attempts=20),
-    # row_id is a portal link's id: a card was updated on Stripe's page, and the subscriptions follow it.
-    "follow_card": Kind(queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=20),
+    # row_id is a portal link's id: a card was updated on Stripe's page, and the subscriptions follow it; tried for six hours, as an action.
+    "follow_card": Kind(
+        queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=780, given_up="jobs.portal_actions:not_followed"
+    ),
     # row_id is an action's id: its pause waits for the moment that comes next, until the first charge after it.
     "pause": Kind(queue=DELIVERIES, handler="jobs.pauses:watch", attempts=1000000),
     # row_id is a webhook lane's id.

@@ -2,7 +2,7 @@
 
 from jobs.actions.confirming import confirm
 from jobs.actions.course import give_up, perform
-from jobs.actions.following import ask_after, begin
+from jobs.actions.following import ask_after, begin, never_begun
 from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, retry, retry_disconnected, waiting, waiting_counts
 from jobs.actions.proving import ask_proof, prove, unproven
 from jobs.actions.settlement import close, mark_done
@@ -19,6 +19,7 @@ __all__ = [
     "confirm",
     "give_up",
     "mark_done",
+    "never_begun",
     "perform",
     "prove",
     "retry",

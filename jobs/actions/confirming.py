@@ -1,7 +1,5 @@
 """Confirming: what the business's own system was asked to do is done once Stripe shows it, and did not when it was asked for."""
 
-from datetime import timedelta
-
 from sqlalchemy import Select, select
 
 from connect_app import connections
@@ -13,8 +11,6 @@ from jobs.actions import ledger, look, settlement
 from jobs.actions.conversation import Conversation
 from jobs.actions.look import Look
 
-# How far ahead of Stripe's our clock may be.
-_CLOCKS_DIFFER = timedelta(seconds=5)
 # Of these the state alone is the proof, whoever brought it about and whenever: who is canceled already has what they asked for.
 _STATES = frozenset(("cancel", "undo_cancel", "resume"))
 
@@ -61,7 +57,7 @@ def is_new(action: Action, seen: Look) -> bool:
     if before is None:
         return False
     if wish.verb == "discount":
-        known, since = {discount.id for discount in before.discounts}, action.asked_at - _CLOCKS_DIFFER
+        known, since = {discount.id for discount in before.discounts}, action.asked_at - ledger.CLOCKS_DIFFER
         # The mirror may have been behind: a discount says itself when it began.
         older = (one.id for one in now.discounts if one.id in known or (one.starts_at is not None and one.starts_at < since))
         return plans.shows(wish, seen.situation, frozenset(id for id in older if id is not None))

@@ -3,17 +3,18 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from connect_app.models import Action
 from connect_app.runtime import Runtime
 from jobs import queues, work
-from jobs.actions import ledger
+from jobs.actions import ledger, settlement
 
 # The change before it takes seconds as a rule, and hours while Stripe is down.
-_FIRST_LOOK = timedelta(seconds=1)
-_PATIENCE = 30.0
+_FIRST_LOOK, _PATIENCE = timedelta(seconds=1), timedelta(seconds=30)
+
+_NOT_BEGUN = "It was to follow another change of this subscription, and could not be begun: something went wrong here. Retry tries it anew."
 
 
 def ask_after(session: Session, **asked: Any) -> Action:
@@ -24,14 +25,31 @@ def ask_after(session: Session, **asked: Any) -> Action:
 
 
 def begin(rt: Runtime, claim: work.Claim) -> work.End:
-    """Let it be worked on, where nothing is in its way any more; when a person has seen to it meanwhile there is nothing to do."""
+    """Let it be worked on, where nothing is in its way any more; when a person has seen to it meanwhile there is nothing to do.
+
+    What is in its way comes to an end, however long that takes: waiting for it is no try.
+    """
     with rt.transaction(claim.tenant) as session:
         claim.fence(session)
-        waits = select(Action.id).where(Action.id == claim.row_id, Action.state == "requested", Action.code == ledger.UNDER_WAY)
-        if session.execute(waits).first() is None:
+        action = session.execute(_follows(claim)).scalar_one_or_none()
+        if action is None:
             return work.Done()
+        waited = rt.now() - action.asked_at
         try:
             ledger.retry(session, claim.tenant, claim.row_id, rt.now(), "holdfast")
         except ledger.InFlight as flight:
-            return work.Again(problem=str(flight), after=work.backoff(claim.attempts, base=1.0, cap=_PATIENCE))
+            return work.Again(problem=str(flight), after=min(_PATIENCE, max(_FIRST_LOOK, waited / 4)), is_untried=True)
     return work.Done()
+
+
+def never_begun(rt: Runtime, claim: work.Claim, _problem: str) -> None:
+    """However often it was tried, it could not be begun: a person must see to it."""
+    with rt.transaction(claim.tenant) as session:
+        claim.fence(session)
+        action = session.execute(_follows(claim)).scalar_one_or_none()
+        if action is not None:
+            settlement.manual(session, action, "internal_error", _NOT_BEGUN, rt.now())
+
+
+def _follows(claim: work.Claim) -> Select[Action]:
+    return select(Action).where(Action.id == claim.row_id, Action.state == "requested", Action.code == ledger.UNDER_WAY)

@@ -1,7 +1,7 @@
 """The ledger of actions: asking for one, asking again, and what waits for a person."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -21,6 +21,8 @@ WAITING = ("requested", "manual")
 YOURS = "yours"
 # The code of what is requested while another change of the same subscription is under way, and follows it.
 UNDER_WAY = "under_way"
+# How far ahead of Stripe's our clock may be.
+CLOCKS_DIFFER = timedelta(seconds=5)
 
 # What the team reads beside an action that was only requested.
 _REQUESTED = {

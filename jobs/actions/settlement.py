@@ -90,8 +90,13 @@ def hold(session: Session, action: Action, seen: Subscription) -> list[Action]:
     return [one for one in held if one.id != action.id and one.state in ledger.WAITING]
 
 
-def verified(session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime) -> Action:
-    """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter."""
+def verified(
+    session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime, *, is_overtaken: bool = False
+) -> Action:
+    """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter.
+
+    `is_overtaken`: the customer has decided anew since, and is told what holds now by the letter about that.
+    """
     older = hold(session, action, before)
     action = ledger.move(
         session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=_request(action, read)
@@ -115,7 +120,11 @@ def verified(session: Session, action: Action, before: Subscription, read: Read[
     pauses.began(session, action, after, now)
     ends = [validation.reckon(session, action.workspace_id, session_id, now) for session_id in concerned]
     validation.ask(session, action.workspace_id, {*concerned, *(id for end in ends for id in end.concerns)}, now)
-    letter = letters.verified(action, before, after, read.as_of, letters.business(session, action), _terms(session, action))
+    business = letters.business(session, action)
+    if is_overtaken:
+        letter = letters.overtaken(action, business)
+    else:
+        letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action))
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, older, read, now)
     return action
@@ -214,14 +223,32 @@ def before(action: Action) -> Subscription | None:
 def overtaken(session: Session, action: Action, older: Sequence[Action], read: Read[Subscription], now: datetime) -> None:
     """What `hold` gave still waits for a person, and was asked for before this action: the same read settles it where it can.
 
-    A cancel or an undo that shows is done. What was surely never written gives way to the later decision; the rest keeps waiting.
+    A cancel or an undo that shows is done, and so is what the business's own system has made before its news came. What was surely never
+    written gives way to the later decision; the rest keeps waiting.
     """
     for each in older:
         # Of an offer, the state alone does not say whose doing it is.
         if each.verb in ("cancel", "undo_cancel", "resume") and plans.shows(wish(each), plans.Situation(subscription=read.value)):
             verified(session, each, before(each) or read.value, read, now)
+        elif _was_theirs(action, each, read.value):
+            verified(session, each, before(each) or read.value, read, now, is_overtaken=True)
         elif not kept_calls(each):
             failed(session, each, "superseded", f"The customer decided anew meanwhile: {action.id} took its place.", now)
+
+
+def _was_theirs(later: Action, each: Action, seen: Subscription) -> bool:
+    """Whether the business's own system has made this offer: the subscription shows it, or did when the later action was planned.
+
+    What the later action has brought about itself is not theirs, and may have ended what was: to cancel ends a pause.
+    """
+    then, since = before(each), each.asked_at - ledger.CLOCKS_DIFFER
+    if each.code != ledger.YOURS or then is None:
+        return False
+    planned_on = before(later) if kept_calls(later) else None
+    shown = [planned_on] if planned_on is not None else []
+    if planned_on is None or each.verb != later.verb:
+        shown.append(seen)
+    return any(plans.was_made(to_the_day(wish(each), one), then, one, since) for one in shown)
 
 
 def _older(session: Session, action: Action) -> list[Action]:

@@ -1,6 +1,7 @@
 """The table of verbs: what each needs to know, comes to on a shape, and must show to be proven. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from connect_app.modes import Mode
@@ -90,6 +91,27 @@ def shows(wish: Wish, situation: Situation, kept: frozenset[str] = frozenset()) 
         case "payment_method":
             return cards.shows(wish, subscription)
     raise ValueError(f"no such verb: {wish.verb!r}")
+
+
+def was_made(wish: Wish, before: Subscription, after: Subscription, since: datetime) -> bool:
+    """Whether Stripe shows what an offer asked for, and did not before; also where the subscription has been told to end after that.
+
+    A discount says itself when it began; one from before `since` is no answer.
+    """
+    as_it_was = replace(after, status=before.status, cancel_at=None, cancel_at_period_end=False)
+    match wish.verb:
+        case "discount":
+            known = {discount.id for discount in before.discounts}
+            new = [one for one in after.discounts if one.id not in known and (one.starts_at is None or one.starts_at >= since)]
+            return any(one.coupon == discounts.coupon_of(wish.intent) for one in new)
+        case "plan_change":
+            price = wish.text("price")
+            return price in {item.price.id for item in after.items} - {item.price.id for item in before.items}
+        case "pause" | "extension":
+            return after.pause != before.pause and pauses.shows(wish, as_it_was)
+        case "trial_extension":
+            return after.trial_end != before.trial_end and trials.shows(wish, as_it_was)
+    return False
 
 
 def is_marked(wish: Wish, situation: Situation) -> bool:

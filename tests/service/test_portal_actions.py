@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from connect_app import config
 from connect_app.models import Action, PortalLink
@@ -46,6 +46,14 @@ def follow(stage: Stage, customer: str) -> work.End | None:
     with stage.rt.transaction(stage.workspace_id) as session:
         queues.enqueue(session, "follow_card", link_id, stage.workspace_id, due_at=stage.rt.now())
     return stage.work(link_id, "follow_card")
+
+
+def tried_for_hours(stage: Stage) -> None:
+    """As if the work had failed as often as it may but once."""
+    with stage.rt.transaction() as session:
+        session.execute(
+            text("update work set attempts = :most where kind = 'follow_card'"), {"most": queues.KINDS["follow_card"].attempts - 1}
+        )
 
 
 def test_a_subscription_with_a_card_of_its_own_follows_the_new_one(stage: Stage) -> None:
@@ -102,5 +110,36 @@ def test_stripes_bad_day_is_waited_for_and_a_lost_account_is_not(stage: Stage) -
     give_card(stage, customer)
     stage.fault("500", "/v1/customers/*", times=1)
     assert isinstance(follow(stage, customer), work.Again)
+    stage.owner()
     accounts.disconnect(stage.local, stage.account, False)
     assert isinstance(follow(stage, customer), work.GiveUp)
+    [told] = [one.payload for one in stage.letters()]
+    assert "new card is not used" in told["subject"]
+    assert f"/customers/{customer}" in told["text"]
+
+
+def test_a_card_waits_for_another_action_as_long_as_that_may_take(stage: Stage) -> None:
+    customer, sub = stage.shapes["monthly"]
+    stage.change(sub, default_payment_method=card(stage, customer))
+    cancel = stage.ask("monthly", "cancel")
+    give_card(stage, customer)
+    assert isinstance(follow(stage, customer), work.Again)
+    [waits] = stage.work_rows("follow_card")
+    tried_for_hours(stage)
+    assert isinstance(stage.work(waits.row_id, "follow_card"), work.Again)
+    stage.run(cancel)
+    assert isinstance(stage.work(waits.row_id, "follow_card"), work.Done)
+    [action] = stage.all(select(Action).where(Action.verb == "payment_method"))
+    assert stage.run(action).state == "verified"
+
+
+def test_a_card_that_could_not_be_followed_for_hours_is_told_to_the_owners(stage: Stage) -> None:
+    customer, _ = stage.shapes["monthly"]
+    stage.owner()
+    give_card(stage, customer)
+    stage.fault("500", "/v1/customers/*")
+    assert isinstance(follow(stage, customer), work.Again)
+    [waits] = stage.work_rows("follow_card")
+    tried_for_hours(stage)
+    assert isinstance(stage.work(waits.row_id, "follow_card"), work.GiveUp)
+    assert len(stage.letters()) == 1

@@ -59,5 +59,17 @@ def test_an_offer_that_took_a_cancellation_back_says_so(verb: str) -> None:
     assert cleared not in letter(verb, RUNNING, after).text
 
 
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_a_cancel_now_says_that_an_open_invoice_goes_on_being_asked_for_unless_it_was_voided(status: str) -> None:
+    owed, ended = subscription(status=status), subscription(status="canceled", ended_at=int(NOW.timestamp()))
+    still = "An invoice that is already open may still be collected."
+    assert still in letter("cancel", owed, ended).text
+    assert still not in letter("cancel", RUNNING, ended).text
+    voiding = Action(verb="cancel", intent={}, call={"requests": [{"method": "invoices.void", "params": {}}]}, state="verified")
+    told = letters.verified(voiding, owed, ended, NOW, "Fernhill").text
+    assert still not in told
+    assert "has been voided" in told
+
+
 def test_a_plan_of_the_next_period_is_never_told_with_the_price_of_today() -> None:
     assert "$29.00" not in letter("plan_change", RUNNING, subscription(schedule="sub_sched_1"), when="period_end").text
