@@ -1,6 +1,6 @@
 """What became of a choice, told to the customer: one line for each subscription, and *done* only for what was read back from Stripe."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -121,10 +121,20 @@ def card_state(session: Session, connection_id: str | None, customer: str, since
 
 
 def lines(
-    found: Sequence[Done], *, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None
+    found: Sequence[Done],
+    *,
+    offer: Json | None,
+    business: str,
+    locale: str,
+    now: datetime,
+    resumes_at: datetime | None,
+    owing: Collection[str],
 ) -> list[Line]:
-    """What the customer reads; `offer` is the choice's, with the terms that were promised, `resumes_at` when a pause ends, if it does."""
-    return [_line(done, offer, business, locale, now, resumes_at) for done in found]
+    """What the customer reads; `offer` is the choice's, with the terms that were promised, `resumes_at` when a pause ends, if it does.
+
+    `owing` are the ids of subscriptions with an open invoice.
+    """
+    return [_line(done, offer, business, locale, now, resumes_at, is_owing=done.action.subscription in owing) for done in found]
 
 
 def accepted(offer: Json, told: str) -> Line:
@@ -140,10 +150,12 @@ def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
     return list(latest.values())
 
 
-def _line(done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None) -> Line:
+def _line(
+    done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None, *, is_owing: bool
+) -> Line:
     action, receipt = done.action, done.receipt
     if done.is_verified and receipt is not None:
-        title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at)
+        title, text, facts = _verified(action, receipt, offer, locale, now, resumes_at, is_owing=is_owing)
         return Line(
             kind="ok",
             title=title,
@@ -182,18 +194,20 @@ _ASKED = {
 
 
 def _verified(
-    action: Action, receipt: Receipt, offer: Json | None, locale: str, now: datetime, resumes_at: datetime | None
+    action: Action, receipt: Receipt, offer: Json | None, locale: str, now: datetime, resumes_at: datetime | None, *, is_owing: bool
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    is_owing = is_owing or bool(_OVERDUE & {receipt.after.get("status"), receipt.before.get("status")})
     plan = receipt.after.get("plan") or "Your subscription"
     charge = ("Next charge", _next_charge(receipt, locale, resumes_at))
     match action.verb:
         case "cancel":
-            return _canceled(action, plan, receipt, charge, locale, now)
+            return _canceled(action, plan, receipt, charge, locale, now, is_owing=is_owing)
         case "discount":
             return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), charge)
         case "pause" | "extension":
             promised = [(label, value) for label, value in (offer or {}).get("terms", ()) if label == charge[0]]
-            return _stopped(action, plan, receipt, (charge[0], str(promised[0][1])) if promised else charge, locale, now)
+            following = (charge[0], str(promised[0][1])) if promised else charge
+            return _stopped(action, plan, receipt, following, locale, now, is_owing=is_owing)
         case "trial_extension":
             until = datetime.fromisoformat(str(action.intent["trial_end"]))
             facts = (("Your trial runs until", spoken.day(until, locale)), charge)
@@ -219,7 +233,7 @@ def _cleared(receipt: Receipt) -> str:
 
 
 def _stopped(
-    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime, *, is_owing: bool
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     """A pause, or free time: until when, and what comes then."""
     resumes_at = datetime.fromisoformat(str(action.intent["resumes_at"]))
@@ -227,6 +241,8 @@ def _stopped(
     if resumes_at <= now:
         return f"{plan} was {'free' if is_free else 'paused'} until {day}", "It is charged again since then.", ()
     text = "You can go on using it, and pay nothing in that time." if is_free else "Nothing is charged in that time."
+    if is_owing:
+        text = f"{'You can go on using it. ' if is_free else ''}No new bill is charged in that time; what is open already stays due."
     title = f"{plan} is free until {day}" if is_free else f"{plan} is paused until {day}"
     return title, f"{_cleared(receipt)}{text} It goes on by itself afterwards.", (charge,)
 
@@ -242,15 +258,16 @@ def _changed(
         title = f"You change to {name} on {spoken.day(receipt.effective_at, locale)}"
         return title, f"{_cleared(receipt)}Until then you keep what you have.", (*terms.items(), charge)
     is_several = any((line.get("quantity") or 1) > 1 for line in receipt.after.get("prices", ()))
-    text = "You have as many of it as before." if is_several else "Nothing else changes."
-    return f"You are on {name} now", f"{_cleared(receipt)}{text}", (*terms.items(), charge)
+    text = "You have as many of it as before." if is_several else ""
+    billed = "If something was charged for the change, your invoices show it."
+    return f"You are on {name} now", f"{_cleared(receipt)}{text} {billed}".replace("  ", " ").strip(), (*terms.items(), charge)
 
 
 def _canceled(
-    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+    action: Action, plan: str, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime, *, is_owing: bool
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     after, closing = receipt.after, receipts.closing(action)
-    is_open = not closing.is_voided and bool(_OVERDUE & {after.get("status"), receipt.before.get("status")})
+    is_open = is_owing and not closing.is_voided
     still = " An invoice that is already open may still be collected." if is_open else f" {closing.voided}" if closing.is_voided else ""
     if after.get("ended_at") or after.get("status") in _ENDED:
         ended = after.get("ended_at")
@@ -275,10 +292,10 @@ def _canceled(
 def _next_charge(receipt: Receipt, locale: str, resumes_at: datetime | None) -> str:
     """`January 6, 2027`, or why there is none, as far as the receipt tells."""
     after = receipt.after
+    if after.get("status") in _OVERDUE:
+        return spoken.OPEN_INVOICE
     if receipt.next_charge_at is not None:
         return spoken.day(receipt.next_charge_at, locale)
     if after.get("is_paused") and not after.get("ends_at"):
         return spoken.while_paused(resumes_at, locale)
-    if after.get("status") in _OVERDUE:
-        return spoken.OPEN_INVOICE
     return "None"

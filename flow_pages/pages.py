@@ -207,7 +207,15 @@ def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Don
         return response
     pause = visit.subscription.pause if visit.subscription else None
     resumes_at = pause.resumes_at if pause else None
-    lines = outcome.lines(done, offer=offer, business=visit.workspace_name, locale=visit.reader, now=now, resumes_at=resumes_at)
+    lines = outcome.lines(
+        done,
+        offer=offer,
+        business=visit.workspace_name,
+        locale=visit.reader,
+        now=now,
+        resumes_at=resumes_at,
+        owing=mirror.owing(session, visit.connection.id, [one.action.subscription for one in done]) if visit.connection else (),
+    )
     title, lede, seal = _headed(visit, done, verb)
     page = theme.draw("done.html", title=title, lede=lede, seal=seal, lines=lines, is_polled=bool(in_flight), **frame)
     response = make_response(page)

@@ -63,11 +63,13 @@ def notice(subscription: Subscription | None, shape: Shape, locale: str, *, is_v
 
 def next_charge(subscription: Subscription, locale: str) -> str:
     """The day of the next charge by schedule, or why there is none; never a bare "None" where something may still be collected."""
+    if subscription.status in (Status.PAST_DUE, Status.UNPAID):
+        return spoken.OPEN_INVOICE
     if subscription.next_charge is not None:
         return spoken.day(subscription.next_charge, locale)
     if subscription.is_paused and not subscription.is_scheduled_to_cancel:
         return spoken.while_paused(subscription.pause.resumes_at if subscription.pause else None, locale)
-    return spoken.OPEN_INVOICE if subscription.status in (Status.PAST_DUE, Status.UNPAID) else "None"
+    return "None"
 
 
 def consequences(ending: Ending, shape: Shape, names: Mapping[str, str], locale: str) -> list[tuple[str, str]]:
@@ -112,7 +114,7 @@ def _settled(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
     """Of one that ends at once: the time that is paid for and not used, and what has not been billed yet."""
     bills, credits = ending.intent["invoice_now"], ending.intent["prorate"]
     lines = []
-    if shape not in (Shape.TRIALING, Shape.PAUSED) and ending.subscription.status is Status.ACTIVE:
+    if shape not in (Shape.TRIALING, Shape.PAUSED) and ending.subscription.status is Status.ACTIVE and not ending.is_owing:
         if not credits:
             unused = "Not paid back"
         else:

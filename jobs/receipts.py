@@ -59,14 +59,15 @@ class Closing:
 
 def closing(action: Action) -> Closing:
     """Read from the calls that were sent: of one that had ended already, none was."""
-    requests = (action.call or {}).get("requests") or ()
+    requests, before = (action.call or {}).get("requests") or (), (action.call or {}).get("before") or {}
     is_voided = any(request["method"] == "invoices.void" for request in requests)
     ending = next((request for request in requests if request["method"].endswith(".cancel")), None)
     params = ending["params"] if ending else {}
     said = []
     if params.get("invoice_now"):
-        said.append("What had not been billed yet comes on a last invoice.")
-    if params.get("prorate"):
+        said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
+    # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.
+    if params.get("prorate") and before.get("status") == "active" and not before.get("pause_collection"):
         where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
-        said.append(f"The time you had paid for and not used is credited {where}.")
+        said.append(f"Time that you had paid for and not used, if there is any, is credited {where}.")
     return Closing(is_voided=is_voided, billed=" ".join(said))

@@ -11,7 +11,7 @@ from babel.numbers import format_percent
 from connect_app import money
 from connect_app.models.base import Json
 from connect_app.money import Money
-from connect_app.stripe_gateway.objects import Coupon, Price, Subscription
+from connect_app.stripe_gateway.objects import Coupon, Price, Status, Subscription
 from flow_pages import spoken
 from flow_pages.document import CustomOffer, DiscountOffer, ExtensionOffer, LinkOffer, Offer, PauseOffer, PlanOffer, TrialOffer
 from flow_pages.offers.options import Known, Option
@@ -139,8 +139,10 @@ def discount_of(offer: DiscountOffer, option: Option, subscription: Subscription
 
 
 def is_plain(subscription: Subscription) -> bool:
-    """Whether its next bill is its price as far as the mirror can say: no discounts on it, and no schedule that changes it before."""
-    return not subscription.discounts and not any(item.discounts for item in subscription.items) and subscription.schedule is None
+    """Whether its next bill is its price as far as the mirror can say: no discounts, no usage, and no schedule that changes it before."""
+    is_by_usage = any(item.price.usage_type == "metered" for item in subscription.items)
+    is_discounted = bool(subscription.discounts) or any(item.discounts for item in subscription.items)
+    return not is_by_usage and not is_discounted and subscription.schedule is None
 
 
 def saving(discount: Discount, locale: str) -> str:
@@ -214,11 +216,22 @@ def _changed(offer: PlanOffer, option: Option, subscription: Subscription, known
     pays = price_of(option, known, subscription)
     lines = [(NEW_PLAN, plan_name(price, known))]
     if pays is not None:
-        lines.append(("You pay", f"{money.format(pays, locale)} {_every(price)}".strip()))
+        is_all = not subscription.discounts and not any(item.discounts for item in subscription.items)
+        lines.append(("You pay" if is_all else "Before discounts", f"{money.format(pays, locale)} {_every(price)}".strip()))
     if subscription.amount is not None:
         lines.append(("Instead of", spoken.price(subscription, locale)))
+    lines += _given_up(offer, price, subscription)
     lines.append(("From", "now on" if offer.when == "now" else spoken.day(standing.bill(subscription), locale)))
     return lines
+
+
+def _given_up(offer: PlanOffer, price: Price, subscription: Subscription) -> list[tuple[str, str]]:
+    """Another interval begins a period at once; without proration what was paid for the present one is gone."""
+    intervals = {(item.price.interval, item.price.interval_count or 1) for item in subscription.items}
+    is_new_period = (price.interval, price.interval_count or 1) not in intervals
+    if offer.when != "now" or offer.proration != "none" or not is_new_period or subscription.status is not Status.ACTIVE:
+        return []
+    return [("Paid time that is left", "Not credited")]
 
 
 def plan_name(price: Price, known: Known) -> str:

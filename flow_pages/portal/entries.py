@@ -126,5 +126,6 @@ def _told(done: outcome.Done, one: objects.Subscription, guest: Guest, now: date
     if done.is_verified and action.verb == "resume" and one.is_paused:
         return None
     resumes_at = one.pause.resumes_at if one.pause else None
-    [line] = outcome.lines([done], offer=None, business=guest.business, locale=spoken.LANGUAGE, now=now, resumes_at=resumes_at)
+    owing = (one.id,) if one.status in (objects.Status.PAST_DUE, objects.Status.UNPAID) else ()
+    [line] = outcome.lines([done], offer=None, business=guest.business, locale=spoken.LANGUAGE, now=now, resumes_at=resumes_at, owing=owing)
     return line.kind, line.title, line.text

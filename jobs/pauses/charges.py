@@ -24,7 +24,9 @@ def first(row: Pause, subscription: Subscription | None, invoices: Iterable[Invo
         if one.status == "paid":
             return "paid", one.id
         is_tried = bool(one.raw.get("attempted")) and one.status in ("open", "uncollectible")
-        if is_tried or (one.status == "open" and subscription is not None and subscription.status in _OVERDUE):
+        # One that is sent to be paid by hand is asked for by nobody: it has failed when it is given up.
+        is_charged = subscription is not None and subscription.collection_method == "charge_automatically"
+        if is_tried or (one.status == "open" and is_charged and subscription is not None and subscription.status in _OVERDUE):
             return "failed", one.id
     if row.how == "canceled" or subscription is None or subscription.is_ended:
         return "none", None

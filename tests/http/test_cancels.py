@@ -195,7 +195,7 @@ def test_now_with_invoice_proration_and_void_is_said_done_and_told(app: Flask, r
     assert "open" not in {one["status"] for one in open_ones}
     said = dashboard.said(browser.look().page)
     assert "What was open has been voided: you no longer owe it." in said
-    assert "What had not been billed yet comes on a last invoice." in said
+    assert "What had not been billed yet, if there is anything, comes on a last invoice." in said
     assert "undo" not in browser.buttons
     with rt.transaction(stage.workspace_id) as session:
         letter = session.execute(select(Delivery).where(Delivery.topic.like("action/%/settled"))).scalar_one()

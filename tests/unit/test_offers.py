@@ -15,6 +15,7 @@ from connect_app.stripe_gateway.objects import Subscription
 from flow_pages import document, offers, steps
 from flow_pages.document import Limits
 from flow_pages.offers import limits
+from flow_pages.offers.terms import is_plain
 from jobs import plans
 from jobs.plans import pauses
 from tests.unit import test_plan_table as table
@@ -87,7 +88,7 @@ def test_what_is_offered_is_what_the_job_carries_out(kind: str, shape: str) -> N
 def test_each_kind_is_offered_on_as_many_shapes_as_before() -> None:
     offered = {kind: sum(bool(made(offer, each.subscription)) for each in table.SHAPES.values()) for kind, offer in OFFERS.items()}
     assert offered == {
-        "coupon": 16, "mint": 16, "amounts": 1, "pause": 20, "bounds": 20, "extension": 20, "trial": 1, "plan now": 12, "plan later": 11,
+        "coupon": 19, "mint": 19, "amounts": 1, "pause": 25, "bounds": 25, "extension": 25, "trial": 1, "plan now": 15, "plan later": 14,
     }  # fmt: skip
 
 
@@ -107,14 +108,20 @@ def test_a_page_says_no_more_than_the_calls_do(kind: str) -> None:
                 case document.TrialOffer():
                     assert said["First charge"] == day(call.params["trial_end"])
                 case document.PlanOffer():
-                    assert said.get("You pay", "$57.00 per month") == "$57.00 per month"
+                    is_discounted = bool(subscription.discounts) or any(item.discounts for item in subscription.items)
+                    price = said.get("Before discounts" if is_discounted else "You pay", "$57.00 per month")
+                    assert price == "$57.00 per month"
+                    is_other_interval = subscription.items[0].price.interval == "year" and offer.when == "now"
+                    assert said.get("Paid time that is left") == ("Not credited" if is_other_interval else None)
                     assert "'price_2', 'quantity': 3" in str(verdict.calls) or "'quantity': 3, 'price': 'price_2'" in str(verdict.calls)
                     assert (said["From"] == "now on") == (offer.when == "now")
                 case _:
                     assert said["You save"] == ("€5.00" if kind == "amounts" else "20%")
                     assert said["For"] == "your next bill"
-                    # Beside another discount nobody can say what is left of the price.
-                    assert ("You pay about" in said) == (subscription.amount is not None and not subscription.discounts)
+                    # Beside another discount, or usage, nobody can say what is left of the price.
+                    is_simple = is_plain(subscription)
+                    assert ("You pay about" in said) == (subscription.amount is not None and is_simple)
+                    assert not (is_simple and any(item.price.usage_type == "metered" for item in subscription.items))
 
 
 def _is_said(said: dict[str, str], params: Any, subscription: Subscription) -> None:
