@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from connect_app import config
 from connect_app.models import Action, FlowSession
 from connect_app.preferences import Preferences
 from flow_pages import document, sessions, visits
-from jobs import validation
+from jobs import actions, validation, work
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
@@ -137,6 +137,38 @@ def test_who_settles_an_older_request_with_their_own_and_who_decides_about_its_s
         has_session(visit),
     )
     assert (stage.now(late).state, stage.now(older).state) == ("manual", "verified")
+
+
+def test_a_customer_who_takes_it_back_and_the_proof_of_their_cancel_do_not_undo_each_other(stage: Stage) -> None:
+    customer, subscription = stage.shapes["monthly"]
+    cancel = stage.ask("monthly", "cancel")
+
+    def press() -> str:
+        try:
+            with stage.rt.transaction(stage.workspace_id) as session:
+                session.execute(update(FlowSession).where(FlowSession.id == cancel.session_id).values(last_activity_at=stage.rt.now()))
+                return actions.ask(
+                    session,
+                    workspace_id=stage.workspace_id,
+                    mode=stage.mode,
+                    connection_id=stage.connection_id,
+                    customer=customer,
+                    subscription=subscription,
+                    verb="undo_cancel",
+                    intent={},
+                    now=stage.rt.now(),
+                    session_id=cancel.session_id,
+                ).state
+        except actions.InFlight as flight:
+            return flight.action_id
+
+    def is_moved(statement: str, parameters: Any) -> bool:
+        return statement.startswith("UPDATE actions SET") and "verified" in str(parameters)
+
+    pressed, done = crossing(stage, press, has_session(session_of(cancel)), lambda: stage.work(cancel.id), is_moved)
+    assert pressed in (cancel.id, "queued")
+    assert isinstance(done, work.Done), done
+    assert stage.now(cancel).state == "verified"
 
 
 def test_a_choice_without_a_change_and_the_settling_of_the_customers_other_requests_do_not_undo_each_other(stage: Stage) -> None:
