@@ -242,6 +242,9 @@ def _was_theirs(later: Action, each: Action, seen: Subscription) -> bool:
     What the later action has brought about itself is not theirs, and may have ended what was: to cancel ends a pause.
     """
     then, since = before(each), each.asked_at - ledger.CLOCKS_DIFFER
+    if then is None and each.verb == "discount":
+        # Nobody knows how it was; a discount says itself when it began.
+        then = replace(seen, discounts=())
     if each.code != ledger.YOURS or then is None:
         return False
     planned_on = before(later) if kept_calls(later) else None

@@ -113,6 +113,13 @@ def test_what_their_system_has_done_before_the_customer_canceled_is_said_to_be_d
     assert "continues" not in told
 
 
+def test_a_discount_of_theirs_is_seen_though_nobody_knows_how_it_was_before(stage: Stage) -> None:
+    theirs = stage.ask("monthly", "discount", state="requested", code="yours")
+    stage.change(theirs.subscription, discounts=[{"coupon": "STAY20"}])
+    assert stage.run(stage.ask("monthly", "cancel")).state == "verified"
+    assert stage.now(theirs).state == "verified"
+
+
 @pytest.mark.parametrize("verb", ["discount", "pause"])
 def test_what_their_system_has_not_done_gives_way_to_the_later_decision(stage: Stage, verb: str) -> None:
     subscription = stage.shapes["monthly"][1]
