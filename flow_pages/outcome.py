@@ -241,8 +241,7 @@ def _stopped(
     if resumes_at <= now:
         return f"{plan} was {'free' if is_free else 'paused'} until {day}", "It is charged again since then.", ()
     text = "You can go on using it, and pay nothing in that time." if is_free else "Nothing is charged in that time."
-    if is_owing:
-        text = f"{'You can go on using it. ' if is_free else ''}No new bill is charged in that time; what is open already stays due."
+    text = "No new bill is charged in that time; what is open already stays due." if is_owing else text
     title = f"{plan} is free until {day}" if is_free else f"{plan} is paused until {day}"
     return title, f"{_cleared(receipt)}{text} It goes on by itself afterwards.", (charge,)
 
@@ -258,9 +257,9 @@ def _changed(
         title = f"You change to {name} on {spoken.day(receipt.effective_at, locale)}"
         return title, f"{_cleared(receipt)}Until then you keep what you have.", (*terms.items(), charge)
     is_several = any((line.get("quantity") or 1) > 1 for line in receipt.after.get("prices", ()))
-    text = "You have as many of it as before." if is_several else ""
-    billed = "If something was charged for the change, your invoices show it."
-    return f"You are on {name} now", f"{_cleared(receipt)}{text} {billed}".replace("  ", " ").strip(), (*terms.items(), charge)
+    text = "You have as many of it as before. " if is_several else ""
+    text = f"{_cleared(receipt)}{text}If something was charged for the change, your invoices show it."
+    return f"You are on {name} now", text, (*terms.items(), charge)
 
 
 def _canceled(
