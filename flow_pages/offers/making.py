@@ -1,7 +1,7 @@
 """Which offers can be made to a customer now: for them by audience and date, possible on Stripe, and within their limits."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from connect_app import db
 from connect_app.models import Audience
 from connect_app.money import Money
+from connect_app.stripe_gateway.objects import Subscription
 from flow_pages import steps
-from flow_pages.document import Offer
+from flow_pages.document import DiscountOffer, Offer
 from flow_pages.offers import limits, options, terms
 from flow_pages.offers.options import Known, Option
 from flow_pages.visits import Visit
@@ -77,16 +78,26 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
     meant = _meant(session, visit, wanted, now)
     known = _known(session, visit, meant)
     ledger = limits.read(session, row, meant, now)
+    subscription = _named(session, visit) if any(isinstance(offer, DiscountOffer) for offer in meant) else visit.subscription
     found: dict[str, Made] = {}
     for offer in meant:
         ways = [
             option
-            for option in options.options(offer, visit.subscription, known, mode=row.mode, session_id=row.id, now=now)
+            for option in options.options(offer, subscription, known, mode=row.mode, session_id=row.id, now=now)
             if _is_within(visit, offer, ledger, terms.cost(offer, option, visit.subscription, known), now)
         ]
         if ways:
             found[offer.id] = Made(offer=offer, options=ways, known=known)
     return found
+
+
+def _named(session: Session, visit: Visit) -> Subscription | None:
+    """The subscription with the coupons of its discounts: Stripe's news of it tell their ids alone."""
+    subscription, connection = visit.subscription, visit.connection
+    if subscription is None or connection is None or all(one.coupon is not None for one in subscription.discounts):
+        return subscription
+    known = {one.id: one for one in mirror.discounts_of(session, connection.id, [subscription.id]).get(subscription.id, ())}
+    return replace(subscription, discounts=tuple(known.get(one.id, one) for one in subscription.discounts))
 
 
 _NOTHING = limits.Ledger(spent={})

@@ -148,7 +148,8 @@ def _discount(offer: DiscountOffer, *, mode: str, session_id: str, now: datetime
         return None if coupon is None else {"coupon": coupon}
     minted = offer.mint
     made = {
-        "id": f"hf_{session_id}",
+        "id": f"hf_{offer.id}_{session_id}",
+        "family": f"hf_{offer.id}_",
         "name": coupon_name(minted),
         "percent_off": None if minted.percent_off is None else str(minted.percent_off),
         "amounts": dict(minted.amounts),

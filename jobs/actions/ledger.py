@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app import audit, connections, facts, ids
 from connect_app.models import Action, Connection, Subscription
 from connect_app.models.base import Json
-from jobs import queues, reminders
+from jobs import plans, queues, reminders
 from jobs.actions import orders
 from jobs.outbound import pass_through, telling
 
@@ -21,6 +21,8 @@ WAITING = ("requested", "manual")
 YOURS = "yours"
 # The code of what is requested while another change of the same subscription is under way, and follows it.
 UNDER_WAY = "under_way"
+# The code of what is requested because the cancel that it would take back has voided what the customer owed.
+VOIDED = "bills_voided"
 # How far ahead of Stripe's our clock may be.
 CLOCKS_DIFFER = timedelta(seconds=5)
 
@@ -28,6 +30,8 @@ CLOCKS_DIFFER = timedelta(seconds=5)
 _REQUESTED = {
     "unknown_subscription": "The customer asked for this on a subscription your Stripe account does not know. See to it, and tell them.",
     "not_connected": "No Stripe account was connected when the customer asked for this. It is tried when you reconnect, or by Retry.",
+    VOIDED: "The customer canceled this subscription, what they owed was voided for it, and now they want to stay. Retry, if they may;"
+    " else close it, and tell them.",
     UNDER_WAY: "Another change of this subscription was under way. It is made by itself once that is settled; Retry tries it at once.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
@@ -65,12 +69,15 @@ def ask(
 ) -> Action:
     """Write an action into the ledger inside the caller's transaction; `queued` ones are worked on once it is committed.
 
-    `requested` ones are not tried, but listed for the team, with `code` as the reason. The same choice, subscription and verb again
+    `requested` ones are not tried, but listed for the team, with `code` as the reason; so is whatever would take back a cancel for which
+    bills were voided, or canceling would be a way not to pay. The same choice, subscription and verb again
     gives the action that is there. Raises InFlight while another action of this subscription is under way: the database decides, so
     of parallel askers one wins.
     """
     if state not in ("queued", "requested"):
         raise ValueError(f"an action begins queued or requested, not {state!r}")
+    if state == "queued" and verb in plans.DECISIONS and verb != "cancel" and _has_voided(session, connection_id, subscription):
+        state, code = "requested", VOIDED
     if code == YOURS:
         seen = _seen(session, connection_id, subscription)
         message = message or orders.words(verb, intent, seen, now)
@@ -113,6 +120,15 @@ def ask(
         reminders.ask(session, action, now)
     pass_through.asked(session, action, now)
     return action
+
+
+def _has_voided(session: Session, connection_id: str | None, subscription: str) -> bool:
+    """Whether the last thing that was decided about this subscription is a cancel that voided bills of it."""
+    mine = Action.connection_id == connection_id, Action.subscription == subscription, Action.verb.in_(plans.DECISIONS)
+    last = select(Action.verb, Action.call).where(*mine, Action.state == "verified").order_by(Action.asked_at.desc(), Action.id.desc())
+    found = session.execute(last.limit(1)).first()
+    calls = ((found.call or {}).get("requests") or ()) if found is not None and found.verb == "cancel" else ()
+    return any(call["method"] == "invoices.void" for call in calls)
 
 
 def retry(session: Session, workspace_id: str, action_id: str, now: datetime, actor: str) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from connect_app.money import Money
 from connect_app.stripe_gateway import calls
 from connect_app.stripe_gateway.calls import Call
-from connect_app.stripe_gateway.objects import Coupon, Phase, Schedule, Subscription
+from connect_app.stripe_gateway.objects import Coupon, Discount, Phase, Schedule, Subscription
 from jobs.plans import months, standing
 from jobs.plans.verdicts import Plan, Refused, Verdict
 from jobs.plans.wish import Situation, Wish
@@ -18,10 +18,12 @@ from jobs.plans.wish import Situation, Wish
 class Mint:
     """A coupon that is made for this customer alone, as the intent's `mint` has it.
 
-    `{id, name, percent_off | amounts: {currency: minor units}, duration, duration_in_months, redeem_by}`.
+    `{id, family, name, percent_off | amounts: {currency: minor units}, duration, duration_in_months, redeem_by}`. `family` is how the ids
+    of all coupons begin that the same offer makes; '' where that is not known.
     """
 
     id: str
+    family: str
     name: str
     percent_off: Decimal | None
     amounts: Mapping[str, int]
@@ -49,6 +51,7 @@ def mint_of(intent: Mapping[str, object]) -> Mint | None:
     percent, months_ = told.get("percent_off"), told.get("duration_in_months")
     return Mint(
         id=str(told["id"]),
+        family=str(told.get("family") or ""),
         name=str(told["name"]),
         percent_off=None if percent is None else Decimal(str(percent)),
         amounts={str(currency): int(amount) for currency, amount in (told.get("amounts") or {}).items()},
@@ -71,7 +74,7 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
     )
     if refusal:
         return refusal
-    if any(discount.coupon == name for discount in subscription.discounts):
+    if any(discount.coupon == name or _is_akin(discount, made) for discount in subscription.discounts):
         return Refused(
             code="coupon_already_applied",
             message=f"The subscription already carries the coupon {name}. Decide whether the customer is owed more than that.",
@@ -98,6 +101,11 @@ def shows(wish: Wish, situation: Situation, kept: frozenset[str]) -> bool:
     is_added = any(discount.coupon == name and discount.id not in kept for discount in subscription.discounts)
     is_coming = situation.schedule is not None and any(name in phase.coupons for phase in situation.schedule.coming)
     return (is_added or is_coming) and kept <= ids and not subscription.is_ended and not subscription.is_scheduled_to_cancel
+
+
+def _is_akin(discount: Discount, made: Mint | None) -> bool:
+    """Whether it is from a coupon that the same offer made before."""
+    return made is not None and bool(made.family) and (discount.coupon or "").startswith(made.family)
 
 
 def _adding(

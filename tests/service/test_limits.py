@@ -311,3 +311,22 @@ def test_a_budget_begins_anew_with_the_month_in_utc(rt: Runtime, local: LocalStr
         clock.move_to(datetime(2026, 4, 1, 0, 0, 1, tzinfo=UTC))
         assert at_once([two], takes) == [""]
         assert "accept" not in arrived(app, stage, [third])[0].buttons
+
+
+def test_while_a_discount_of_an_offer_lasts_the_same_offer_gives_no_other(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    offered(rt, stage, Limits(), "again and again")
+    customer, subscription = stage.shapes["monthly"]
+    world = local.world(stage.account, False)
+    for visit in range(3):
+        body = customers.bundle(stage, customer, subscription, at=int(datetime.now(UTC).timestamp()) - 80 * visit)
+        path = app.test_client().post("/api/embed/cancel", json=body).get_json()["url"].removeprefix("http://127.0.0.1:8000")
+        browser = Browser(client=app.test_client(use_cookies=False), path=path).look()
+        assert bool(browser.offer) is (visit == 0)
+        if browser.offer:
+            at_once([browser], takes)
+            work.drain(rt, queues.ACTIONS)
+            customers.drain(rt)
+    assert len(world.get("subscription", subscription)["discounts"]) == 1
+    assert [row.state for row in rows(rt, stage, Action)].count("verified") == 1

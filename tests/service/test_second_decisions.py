@@ -153,3 +153,18 @@ def mirrored(stage: Stage) -> None:
     read = reader.subscription(stage.shapes["monthly"][1])
     with stage.rt.transaction(stage.workspace_id) as session:
         projections.apply_read(session, stage.workspace_id, stage.connection_id, read.value, read.as_of)
+
+
+@pytest.mark.parametrize(("verb", "intent"), [("undo_cancel", {}), ("discount", {"offer_id": "off_1", "coupon": "LOYAL15"})])
+def test_who_canceled_and_had_their_debts_voided_stays_only_if_the_team_says_so(stage: Stage, verb: str, intent: dict[str, Any]) -> None:
+    made = stage.control("POST", "shapes", {"account": stage.account, "shape": "past_due"})
+    whose = {"customer": made["customer"], "subscription": made["subscription"]}
+    assert stage.run(stage.ask("monthly", "cancel", {"when": "period_end", "open_invoices": "void"}, **whose)).state == "verified"
+    back = stage.ask("monthly", verb, intent, **whose)
+    assert (back.state, back.code) == ("requested", "bills_voided")
+    assert stage.stripe_says(made["subscription"])["cancel_at_period_end"] is True
+    with stage.rt.transaction(stage.workspace_id) as session:
+        assert actions.retry(session, stage.workspace_id, back.id, stage.rt.now(), "usr_1")
+    assert stage.run(back).state == "verified"
+    # Whom the team has let stay is a customer like any other.
+    assert stage.ask("monthly", "cancel", {"when": "period_end"}, **whose).state == "queued"

@@ -171,7 +171,8 @@ def test_a_minted_coupon_is_the_session_s_own_and_soon_over() -> None:
     [way] = made(minted(duration="repeating", months=3), table.SHAPES["monthly"].subscription)
     made_of = way.intent["mint"]
     assert made_of == {
-        "id": "hf_ses_1", "name": "20% off, 3 months", "percent_off": "20", "amounts": {}, "duration": "repeating", "duration_in_months": 3,
+        "id": "hf_off_1_ses_1", "family": "hf_off_1_", "name": "20% off, 3 months",
+        "percent_off": "20", "amounts": {}, "duration": "repeating", "duration_in_months": 3,
         "redeem_by": (NOW + 7 * DAY).isoformat(),
     }  # fmt: skip
 
