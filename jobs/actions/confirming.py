@@ -30,7 +30,7 @@ def confirm(rt: Runtime, claim: work.Claim) -> work.End:
         return work.Done()  # a reconnect reads everything in again, and that is news
     later = budget.reserve(rt, connection.account, connection.mode, claim.id)
     if later is not None:
-        return work.Again(problem="waiting for the account's rate budget", after=later)
+        return work.Again(problem="waiting for the account's rate budget", after=later, is_untried=True)
     try:
         for one in waiting:
             _look_for(rt, claim, one, connection)

@@ -73,7 +73,7 @@ def prove(rt: Runtime, claim: work.Claim) -> work.End:
         return _answered(rt, claim, action, "not_shown", _unknown(action))
     later = budget.reserve(rt, connection.account, connection.mode, claim.id)
     if later is not None:
-        return work.Again(problem="waiting for the account's rate budget", after=later)
+        return work.Again(problem="waiting for the account's rate budget", after=later, is_untried=True)
     talk = Conversation(rt, action)
     stripe = rt.stripe(action.mode).account(connection.account)
     try:

@@ -70,7 +70,7 @@ def _lasting(rt: Runtime, claim: work.Claim, watched: _Watched, connection: Conn
     if held is not None and _lasts(held) and _end_of(held) == row.resumes_at and not moments.is_due(row, rt.now()):
         return _wait(row, rt.now())
     if (later := budget.reserve(rt, connection.account, connection.mode, claim.id)) is not None:
-        return work.Again(problem="waiting for the account's rate budget", after=later)
+        return work.Again(problem="waiting for the account's rate budget", after=later, is_untried=True)
     read = _read(rt.stripe(connection.mode).account(connection.account), row.subscription)
     if read is not None and (held is None or _differs(read.value, held)):
         with rt.transaction(claim.tenant) as session:
@@ -96,7 +96,7 @@ def _over(rt: Runtime, claim: work.Claim, watched: _Watched, connection: Connect
     by = moments.charged_by(row, held)
     if found is None and now >= by:
         if (later := budget.reserve(rt, connection.account, connection.mode, claim.id)) is not None:
-            return work.Again(problem="waiting for the account's rate budget", after=later)
+            return work.Again(problem="waiting for the account's rate budget", after=later, is_untried=True)
         stripe = rt.stripe(connection.mode).account(connection.account)
         read = _read(stripe, row.subscription)
         page = stripe.invoices(subscription=row.subscription, created={"gte": int(row.started_at.timestamp())}).value
