@@ -54,10 +54,11 @@ def _run(place: Town, ids: list[str]) -> None:
         rows = session.execute(text("select id from work where kind = 'action' and row_id = any(:ids)"), {"ids": ids}).scalars().all()
     for row in rows:
         for _ in range(10):
-            if not isinstance(work.perform(place.rt, row), work.Again):
-                break
+            # What has been tried before waits for its time, which chance decides.
             with place.rt.transaction() as session:
                 session.execute(text("update work set due_at = :now where id = :id"), {"id": row, "now": place.rt.now()})
+            if not isinstance(work.perform(place.rt, row), work.Again):
+                break
 
 
 def _stop_before_the_write(place: Town, ids: list[str]) -> None:
