@@ -61,7 +61,7 @@ def wait(is_so: Callable[[], bool], seconds: float = 60) -> None:
 def answers(web: Web) -> bool:
     try:
         return requests.get(f"{web.url}/readyz", timeout=10).status_code == 200
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
