@@ -41,7 +41,8 @@ class Settings(BaseModel):
     mail_from: str = "Holdfast <holdfast@localhost>"
     holdfast_proxies: int = Field(default=0, ge=0, le=9)
     holdfast_metrics_token: SecretStr = SecretStr("")
-    holdfast_lease_seconds: float = Field(default=60.0, gt=0)
+    # With a sweep on top, a killed worker's work is in other hands within a minute.
+    holdfast_lease_seconds: float = Field(default=50.0, gt=0)
     holdfast_sweep_seconds: float = Field(default=5.0, gt=0)
     # Stripe's list of events goes back 30 days: an event dropped before then would be taken for one that never came.
     holdfast_event_days: int = Field(default=35, ge=31, le=3650)
@@ -111,6 +112,11 @@ class Settings(BaseModel):
     @property
     def ring(self) -> KeyRing:
         return _ring(self.holdfast_secret_keys.get_secret_value())
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds for which a job waits for Stripe at most, in one request."""
+        return self.holdfast_stripe_connect_timeout + self.holdfast_stripe_read_timeout
 
     @property
     def modes(self) -> tuple[Mode, ...]:

@@ -50,6 +50,9 @@ def main(arguments: list[str]) -> int:
     except (config.SettingsRefused, runtime.RoleTooStrong) as refusal:
         sys.stderr.write(f"{refusal}\n")
         return 2
+    if arguments[0] == queues.ACTIONS and settings.holdfast_lease_seconds < settings.longest_call:
+        sys.stderr.write(f"HOLDFAST_LEASE_SECONDS: one call to Stripe may take {settings.longest_call:g} s; give at least as much\n")
+        return 2
     runtime.use(rt)
     for kind in queues.KINDS.values():  # a customer is waiting: nothing is imported at the first job
         importlib.import_module(kind.handler.partition(":")[0])

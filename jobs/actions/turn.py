@@ -152,9 +152,8 @@ class Turn:
 
     def mind_the_lease(self) -> None:
         """Between two steps: where the lease might run out in the next call, a new turn takes it up from what is committed."""
-        settings = self.rt.settings
-        left = settings.holdfast_lease_seconds - (time.monotonic() - self.began)
-        if left < settings.holdfast_stripe_connect_timeout + settings.holdfast_stripe_read_timeout:
+        left = self.rt.settings.holdfast_lease_seconds - (time.monotonic() - self.began)
+        if left < self.rt.settings.longest_call:
             raise Ended(work.Again(problem="the lease was nearly over", after=timedelta(0)))
 
     def pause(self) -> timedelta:

@@ -104,3 +104,10 @@ def test_an_admin_link_needs_a_workspace_to_lead_to(rt: Runtime) -> None:
     assert done.stdout.startswith("http://127.0.0.1:8000/sign-in/lgn_")
     assert run([*CLI, "admin-link", "--workspace", "nobody"], environ).returncode == 1
     assert run([*CLI, "admin-link", "--workspace", place.slug], environ).returncode == 0
+
+
+def test_an_actions_worker_whose_lease_is_shorter_than_one_call_is_refused(rt: Runtime) -> None:
+    # A change of several calls would begin anew in every turn.
+    environ = {**make.environ(), "DATABASE_URL": rt.settings.database_url.replace("+psycopg", ""), "REDIS_URL": rt.settings.redis_url}
+    done = run(WORKER, {**environ, "HOLDFAST_LEASE_SECONDS": "20"})
+    assert (done.returncode, done.stderr) == (2, "HOLDFAST_LEASE_SECONDS: one call to Stripe may take 25 s; give at least as much\n")

@@ -87,3 +87,9 @@ def test_settings_made_from_a_mapping_know_nothing_of_the_process_around_them() 
     environ = {"MAIL_FROM": "leaked@example.com", "REDIS_URL": "", "HOLDFAST_LEASE_SECONDS": "nonsense"}
     told = subprocess.run([sys.executable, "-c", program, json.dumps(GOOD)], env=environ, check=True, capture_output=True, text=True)
     assert told.stdout.strip() == "Holdfast <holdfast@localhost>"
+
+
+def test_what_a_killed_worker_had_in_hand_is_in_other_hands_within_a_minute_and_no_call_outlives_its_lease() -> None:
+    settings = config.load(GOOD)
+    assert settings.holdfast_lease_seconds + settings.holdfast_sweep_seconds < 60
+    assert settings.holdfast_lease_seconds >= settings.longest_call
