@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 from babel import Locale, UnknownLocaleError, numbers
+from babel.core import get_global
 
 # Stripe's exponents, which are not CLDR's (https://docs.stripe.com/currencies). Whatever is not named here has two decimals.
 # That includes ISK and UGX: without decimals to their users, yet sent to Stripe in hundredths (an amount is a multiple of 100).
 _ZERO_DECIMAL = frozenset(("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"))
 _THREE_DECIMAL = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
+# What Stripe charges comes in steps of so many minor units: the last digit of three decimals is 0, and the hundredths of ISK and UGX are.
+_STEPS = {**dict.fromkeys(_THREE_DECIMAL, 10), "isk": 100, "ugx": 100}
+# Anybody's money today by CLDR, and what Stripe still calls by its earlier code. It holds some that Stripe does not charge in: nobody's
+# subscription is in one of them, and Stripe's own list grows.
+_SPANS = get_global("territory_currencies").values()
+_IN_USE = {code.lower() for spans in _SPANS for code, _, end, is_tender in spans if is_tender and not end} | {"ang", "std"}
 # Those that do not have two decimals.
 UNUSUAL = _ZERO_DECIMAL | _THREE_DECIMAL
 
@@ -73,6 +80,16 @@ def exponent(currency: str) -> int:
     if currency in _ZERO_DECIMAL:
         return 0
     return 3 if currency in _THREE_DECIMAL else 2
+
+
+def is_in_use(currency: str) -> bool:
+    """Whether there is such a currency today."""
+    return currency in _IN_USE
+
+
+def step(currency: str) -> int:
+    """What every amount that Stripe charges in this currency is a multiple of, in minor units: 1 for most, 10 for Kuwaiti dinars."""
+    return _STEPS.get(currency, 1)
 
 
 def rounded(minor_units: Decimal, currency: str) -> Money:

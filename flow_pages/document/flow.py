@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from connect_app.models.base import Json
 from flow_pages.document.offers import Offer, Whose
-from flow_pages.document.parts import Line, Name, Paragraph, Part
+from flow_pages.document.parts import NEW, Line, Name, Paragraph, Part
 
 # Stripe's eight values of `cancellation_details.feedback`.
 Feedback = Literal[
@@ -111,6 +111,9 @@ class Flow(Part):
         return kept
 
 
-def parse(value: Json) -> Flow:
-    """The flow in a stored or uploaded document; raises pydantic's ValidationError naming each place that is wrong."""
-    return Flow.model_validate_json(json.dumps(value))
+def parse(value: Json, *, is_new: bool = False) -> Flow:
+    """The flow in a document; raises pydantic's ValidationError naming each place that is wrong.
+
+    One that somebody hands in is `is_new`: what can be read and could never work is wrong in it as well.
+    """
+    return Flow.model_validate_json(json.dumps(value), context=NEW if is_new else None)

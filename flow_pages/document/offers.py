@@ -5,10 +5,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
+from connect_app import money
 from connect_app.modes import Mode
-from flow_pages.document.parts import Currency, Line, Name, Paragraph, Part
+from flow_pages.document.parts import Alt, Currency, Line, Name, Paragraph, Part, is_new
 from jobs.outbound import pass_through
 
 # No more prices than a customer can compare on a phone.
@@ -20,15 +21,41 @@ CouponId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]{1,200}$")]
 PriceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,200}$")]
 ImageUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.\-]{1,200}(:[0-9]{1,5})?/[!-~]{1,1000}$")]
 Minor = Annotated[int, Field(gt=0, le=10**12)]
+# A year, in each interval: a pause of twelve months covers the one bill of a yearly plan, and a longer one is a cancellation.
+LONGEST: Mapping[str, int] = {"day": 365, "week": 52, "month": 12}
 Interval = Literal["day", "week", "month"]
 Whose = Literal["holdfast", "business"]
 
 
-def _address(text: str) -> str:
-    if text.startswith("mailto:"):
-        return text
+def _within_a_year(count: int, info: ValidationInfo) -> int:
+    interval = info.data.get("interval")
+    if is_new(info) and interval and count > LONGEST[interval]:
+        raise ValueError(f"at most {LONGEST[interval]} {interval}s: a year")
+    return count
+
+
+Length = Annotated[int, Field(ge=1, le=365), AfterValidator(_within_a_year)]
+
+
+def _in_steps(amounts: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+    for currency, amount in amounts.items():
+        if is_new(info) and amount % money.step(currency):
+            raise ValueError(f"Stripe charges {currency.upper()} in multiples of {money.step(currency)} minor units, and {amount} is none")
+    return amounts
+
+
+def _as_it_is(told: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    if is_new(info) and any("{{" in value or "{%" in value for value in told.values()):
+        raise ValueError("values go out as they are written, variables are not filled in")
+    return told
+
+
+def _address(text: str, info: ValidationInfo) -> str:
     try:
-        pass_through.fill(text, {})
+        if is_new(info):
+            pass_through.named(text)
+        if not text.startswith("mailto:"):
+            pass_through.fill(text, {})
     except pass_through.Wrong as problem:
         raise ValueError(str(problem)) from problem
     return text
@@ -64,7 +91,7 @@ class Minted(Part):
     """A coupon that is made for each customer who accepts: a percentage, or an amount per currency in minor units."""
 
     percent_off: Decimal | None = Field(default=None, gt=0, le=100, decimal_places=2)
-    amounts: dict[Currency, Minor] = Field(default={}, max_length=50)
+    amounts: Annotated[dict[Currency, Minor], AfterValidator(_in_steps)] = Field(default={}, max_length=50)
     duration: Literal["once", "repeating", "forever"]
     months: int | None = Field(default=None, ge=1, le=36)
 
@@ -110,7 +137,7 @@ class _Offer(Part):
     accept: Line
     decline: Line
     image: ImageUrl | None = None
-    image_alt: Annotated[str, StringConstraints(max_length=300)] = ""
+    image_alt: Alt = ""
     audience: str | None = None
     starts_on: date | None = None
     ends_on: date | None = None
@@ -137,9 +164,9 @@ class PauseOffer(_Offer):
 
     kind: Literal["pause"] = "pause"
     interval: Interval
-    count: int = Field(ge=1, le=365)
-    least: int | None = Field(default=None, ge=1, le=365)
-    most: int | None = Field(default=None, ge=1, le=365)
+    count: Length
+    least: Length | None = None
+    most: Length | None = None
 
     @model_validator(mode="after")
     def _bounds(self) -> "PauseOffer":
@@ -157,7 +184,7 @@ class ExtensionOffer(_Offer):
 
     kind: Literal["extension"] = "extension"
     interval: Interval
-    count: int = Field(ge=1, le=365)
+    count: Length
 
 
 class TrialOffer(_Offer):
@@ -188,7 +215,7 @@ class CustomOffer(_Offer):
     """Something that only the business can give: its webhook or pass-through URL is told, with this payload."""
 
     kind: Literal["custom"] = "custom"
-    payload: dict[Name, Line] = Field(default={}, max_length=20)
+    payload: Annotated[dict[Name, Line], AfterValidator(_as_it_is)] = Field(default={}, max_length=20)
 
 
 Offer = Annotated[

@@ -19,9 +19,11 @@ from jobs.outbound import endpoints, publishing
 from webhooks import mapping
 
 ACTION, TIMESTAMP, SIGNATURE = "holdfast_action", "holdfast_timestamp", "holdfast_signature"
-# What every pass-through URL may name, beside the workspace's own variables.
+# What is known of a session before any choice, and what every pass-through URL may name, beside the workspace's own variables.
+OF_SESSION = ("session_id", "customer_id", "subscription_id")
 FIXED = (
-    *("action_id", "session_id", "customer_id", "subscription_id", "verb", "when", "reason"),
+    *OF_SESSION,
+    *("action_id", "verb", "when", "reason"),
     *("offer_id", "coupon", "price", "resumes_at", "trial_end"),
     *("discount_percent", "discount_amount", "discount_currency", "discount_duration", "discount_months"),
     *("proration", "invoice_now", "prorate", "open_invoices"),
@@ -43,9 +45,7 @@ def check(template: str, known: Collection[str]) -> str:
     head = _AUTHORITY.match(template)
     if head is None or template[head.end() : head.end() + 1] not in ("/", "?", ""):
         raise Wrong("Begin with https:// and a host. Variables may stand in the path and the query only.")
-    names = _VARIABLE.findall(template)
-    if "{" in _VARIABLE.sub("", template) or "}" in _VARIABLE.sub("", template):
-        raise Wrong("Write variables as {{ name }}, without filters.")
+    names = named(template)
     if "#" in template:
         raise Wrong("Leave out the fragment (#…): it never reaches a server.")
     if unknown := sorted(set(names) - set(known) - set(FIXED)):
@@ -54,6 +54,14 @@ def check(template: str, known: Collection[str]) -> str:
     if any(name in query for name in (ACTION, TIMESTAMP, SIGNATURE)):
         raise Wrong("The parameters that begin with holdfast_ are added by Holdfast.")
     return fill(template, dict.fromkeys(names, "x"))
+
+
+def named(template: str) -> list[str]:
+    """The variables that it names. Raises Wrong for braces that are none."""
+    rest = _VARIABLE.sub("", template)
+    if "{" in rest or "}" in rest:
+        raise Wrong("Write variables as {{ name }}, without filters.")
+    return _VARIABLE.findall(template)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

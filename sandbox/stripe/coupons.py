@@ -22,6 +22,9 @@ CREATE: _Fields = {
     "percent_off": params.number,
     "redeem_by": params.integer,
 }
+# Amounts in these come in steps of so many minor units: the last digit of three decimals is 0, and the hundredths of two more are.
+# Stripe documents it for charges (https://docs.stripe.com/currencies); coupons are held to it here, since they end up on them.
+_STEPS = {**dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10), "isk": 100, "ugx": 100}
 LIST: _Fields = {**params.PAGE, "created": params.created}
 
 
@@ -33,6 +36,10 @@ def create(ctx: Context, p: Obj) -> Obj:
         raise refused("You must pass `currency` when passing `amount_off`", "currency", "parameter_missing")
     if "currency_options" in p and "amount_off" not in p:
         raise refused("You may only specify `currency_options` with `amount_off`.", "currency_options")
+    if "amount_off" in p:
+        _charged(p["amount_off"], p["currency"], "amount_off")
+        for currency, option in p.get("currency_options", {}).items():
+            _charged(option["amount_off"], currency, f"currency_options[{currency}][amount_off]")
     if p.get("redeem_by", ctx.now + 1) <= ctx.now and not ctx.local.is_quiet:
         raise refused("`redeem_by` must be a timestamp in the future.", "redeem_by")
     if p.get("max_redemptions", 1) < 1:
@@ -96,3 +103,12 @@ def find_all(ctx: Context, p: Obj) -> Obj:
         if "created" not in p or listing.within(coupon["created"], p["created"])
     )
     return listing.page("/v1/coupons", found, p)
+
+
+def _charged(amount: int, currency: str, param: str) -> None:
+    """Refuse an amount that no bill in this currency can have."""
+    if amount < 1:
+        raise refused("This value must be greater than or equal to 1.", param, "parameter_invalid_integer")
+    if amount % _STEPS.get(currency.lower(), 1):
+        step = _STEPS[currency.lower()]
+        raise refused(f"Invalid amount: {amount}. Amounts in {currency.lower()} must be a multiple of {step}.", param)

@@ -187,6 +187,21 @@ def test_a_minted_coupon_has_its_amount_in_each_currency(shop: Shop, currency: s
     assert caught.value.code == "coupon_expired"
 
 
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"amount_off": 1255, "currency": "kwd"}, "amount_off"),
+        ({"amount_off": 150, "currency": "ISK"}, "amount_off"),
+        ({"amount_off": 0, "currency": "usd"}, "amount_off"),
+        ({"amount_off": 100, "currency": "usd", "currency_options": {"bhd": {"amount_off": 5}}}, "currency_options[bhd][amount_off]"),
+    ],
+)
+def test_an_amount_that_no_bill_can_have_makes_no_coupon(shop: Shop, params: Any, param: str) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        shop.client.v1.coupons.create({**params, "duration": "once"}, shop.here)  # type: ignore[arg-type]
+    assert (caught.value.http_status, caught.value.param) == (400, param)
+
+
 def test_a_coupon_is_not_redeemed_after_its_day(shop: Shop) -> None:
     coupon = shop.client.v1.coupons.create(
         {"percent_off": 10, "duration": "repeating", "duration_in_months": 1, "redeem_by": shop.local.clock.now() + DAY}, shop.here

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from wtforms import Field, StringField
@@ -80,12 +80,9 @@ def amounts(units: Mapping[str, int]) -> Pairs:
 
 def minor(typed: str, currency: str) -> int | None:
     """`12.50` in minor units; None for what is no amount of this currency, and for nothing."""
-    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,3})?", typed):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", typed):
         return None
-    try:
-        amount = Decimal(typed).scaleb(money.exponent(currency))
-    except InvalidOperation:
-        return None
+    amount = Decimal(typed).scaleb(money.exponent(currency))
     return int(amount) if amount == amount.to_integral_value() and amount > 0 else None
 
 

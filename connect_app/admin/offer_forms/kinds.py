@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
 from wtforms import BooleanField, RadioField, SelectField, StringField
 from wtforms.fields import SelectChoice
+from wtforms.validators import ValidationError
 
 from connect_app.admin.offer_forms import entries
 from connect_app.admin.offer_forms.offer import OfferForm
 from connect_app.models.base import Json
+from flow_pages import wording
 from flow_pages.document import Offer
+from jobs.outbound import pass_through
 
 _INTERVALS = (("day", "days"), ("week", "weeks"), ("month", "months"))
 
@@ -51,7 +55,7 @@ class DiscountForm(OfferForm):
         is_months = self.duration.data == "repeating"
         if is_months and not self.months.data:
             self.note("months", "Say for how many months.")
-        amounts, percent = self.minor_units(self.amounts), self.percent_off.data.removesuffix("%").strip()
+        amounts, percent = self.minor_units(self.amounts, is_charged=True), self.percent_off.data.removesuffix("%").strip()
         if not percent and not amounts and not self.amounts.errors:
             self.note("percent_off", "Write a percentage, or an amount for at least one currency.")
         elif percent and amounts:
@@ -180,7 +184,10 @@ class LinkForm(OfferForm):
         "Address",
         description=("Begins with https:// or mailto:. Variables such as {{ customer_id }} may stand in path and query."),
     )
-    is_signed = BooleanField("Sign it, so that your page knows who comes", description="With the embed secret: docs/outbound.md says how.")
+    is_signed = BooleanField(
+        "Sign it, so that your page knows who comes",
+        description=Markup('With the embed secret. <a href="/docs/outbound#link-offers">How your page checks it</a>'),
+    )
 
     @classmethod
     def terms_of(cls, offer: Any, _mode: str) -> dict[str, Any]:
@@ -189,11 +196,23 @@ class LinkForm(OfferForm):
     def terms(self, _present: Offer | None, _mode: str) -> Json:
         return {"url": self.url.data, "is_signed": self.is_signed.data}
 
+    def validate_url(self, field: Any) -> None:
+        try:
+            named = pass_through.named(field.data)
+        except pass_through.Wrong as wrong:
+            raise ValidationError(str(wrong)) from wrong
+        known = {*self.types, *pass_through.OF_SESSION}
+        if problem := wording.unknown(" ".join(f"{{{{ {name} }}}}" for name in named), known):
+            raise ValidationError(entries.sentence(problem))
+
 
 class CustomForm(OfferForm):
     kind = "custom"
     has_budget = False
-    payload = entries.PairsField("What your system is told", description="Names of small letters, digits and _, each with a value.")
+    payload = entries.PairsField(
+        "What your system is told",
+        description="Names of small letters, digits and _. Values go out as they are written: variables are not filled in.",
+    )
 
     @classmethod
     def terms_of(cls, offer: Any, _mode: str) -> dict[str, Any]:

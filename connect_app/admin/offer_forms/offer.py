@@ -1,6 +1,5 @@
 """The form that all kinds of offers have in common: copy, placement, audience, dates, limits, and who changes Stripe."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,11 @@ from wtforms import BooleanField, RadioField, SelectField, SelectMultipleField, 
 from wtforms.fields import SelectChoice
 from wtforms.validators import ValidationError
 
+from connect_app import money
 from connect_app.admin import offers
 from connect_app.admin.offer_forms import entries
 from connect_app.models.base import Json
+from connect_app.money import Money
 from flow_pages import wording
 from flow_pages.document import USUAL_LIMITS, Limits, Offer, Reason
 from webhooks import catalogue
@@ -140,7 +141,7 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
         }
         offer = None
         try:
-            offer = offers.read(document)
+            offer = offers.read(document, is_new=True)
         except Refused as refused:
             for problem in refused.errors(include_url=False):
                 self._note(problem)
@@ -171,19 +172,21 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
         if problem := wording.problem(text, self.types) or wording.unknown(text, self.types):
             raise ValidationError(entries.sentence(problem))
 
-    validate_headline = validate_body = validate_accept = validate_decline = _copy
+    validate_headline = validate_body = validate_accept = validate_decline = validate_image_alt = _copy
 
-    def minor_units(self, field: entries.PairsField) -> dict[str, int]:
-        """Amounts by currency; those that are none are noted."""
+    def minor_units(self, field: entries.PairsField, *, is_charged: bool = False) -> dict[str, int]:
+        """Amounts by currency; those that are none are noted, and where they come off bills, those that Stripe charges in larger steps."""
         found: dict[str, int] = {}
         for code, typed in field.filled:
             currency = code.lower()
-            amount = entries.minor(typed, currency) if re.fullmatch("[a-z]{3}", currency) else None
-            if amount is None:
-                self.note(
-                    field.short_name,
-                    f"{code} {typed}: write a currency in three letters and an amount such as {entries.example(currency)}.",
-                )
+            amount = entries.minor(typed, currency)
+            if not money.is_in_use(currency):
+                self.note(field.short_name, f"{code} {typed}: write a currency by its three letters, such as EUR.".lstrip())
+            elif amount is None:
+                self.note(field.short_name, f"{code} {typed}: write an amount such as {entries.example(currency)}.")
+            elif is_charged and amount % money.step(currency):
+                step = Money(money.step(currency), currency).decimal
+                self.note(field.short_name, f"{code} {typed}: Stripe charges {code.upper()} in steps of {step.normalize():f}.")
             elif currency in found:
                 self.note(field.short_name, f"{code.upper()} stands there twice.")
             else:

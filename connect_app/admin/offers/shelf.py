@@ -16,7 +16,7 @@ from connect_app.models import Offer as Row
 from connect_app.models.base import Json
 from flow_pages import document
 from flow_pages.document import Flow, Offer
-from flow_pages.document.parts import Name, Part
+from flow_pages.document.parts import NEW, Name, Part
 
 MOST = 50
 # A flow's document holds no longer chain.
@@ -170,9 +170,9 @@ def _kept(row: Row) -> Kept:
     )
 
 
-def read(value: Json) -> Offer:
-    """The offer in a stored or uploaded document; raises pydantic's ValidationError naming each place that is wrong."""
-    return _OFFER.validate_json(json.dumps(value))
+def read(value: Json, *, is_new: bool = False) -> Offer:
+    """The offer in a document; raises pydantic's ValidationError naming each place that is wrong. `is_new`: see `document.parse`."""
+    return _OFFER.validate_json(json.dumps(value), context=NEW if is_new else None)
 
 
 def _row(session: Session, workspace_id: str, offer_id: str) -> Row:
