@@ -9,12 +9,12 @@ from connect_app.preferences import Preferences
 from flow_pages import links, spoken
 
 
-def enter(business: str, preferences: Preferences, back: str | None = None) -> None:
+def enter(business: str, preferences: Preferences, back: str | None = None, leave: str | None = None) -> None:
     """This request belongs to this business: its name is on the page, its origins may frame it.
 
-    `back` is the path of the link, once it is known to be good: where a failure leads back to.
+    `back` is the path of the link, once it is known to be good: where a failure leads back to. From one that is over, `leave` leads away.
     """
-    g.flow_business, g.flow_back = business, back
+    g.flow_business, g.flow_back, g.flow_leave = business, back, leave
     security.allow_images(())
     security.allow_framing(tuple(origin for listed in preferences.allowed_origins if (origin := links.origin_of(listed))))
 
@@ -46,7 +46,7 @@ def error_page(status: int, code: str, message: str) -> str:
         503: "We will be right back",
     }.get(status, "Something went wrong")
     back = g.get("flow_back") or _asked_for(status)
-    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410, back=back)
+    return draw("problem.html", title=title, message=message, code=code, is_expired=status == 410, back=back, leave=g.get("flow_leave"))
 
 
 def _asked_for(status: int) -> str | None:

@@ -30,7 +30,7 @@ from connect_app.models.base import Json
 from connect_app.preferences import Preferences
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import links, spoken, versions, wording
+from flow_pages import links, spoken, theme, versions, wording
 from flow_pages.document import Flow
 from webhooks import catalogue, enrichment, mapping
 from webhooks.catalogue import Subject
@@ -119,6 +119,7 @@ def read(session: Session, rt: Runtime, token: str) -> Visit:
         raise links.unknown()
     links.check(rt, parsed, links.CANCEL, visit.row.epoch)
     if is_expired(visit.row, rt.now()):
+        theme.enter(visit.workspace_name, visit.preferences, leave=visit.return_url)
         raise links.over()
     return visit
 

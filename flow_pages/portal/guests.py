@@ -47,7 +47,7 @@ def of(session: Session, rt: Runtime, token: str) -> Guest:
     link = found.link
     links.check(rt, parsed, links.PORTAL, link.epoch)
     settings = preferences.read(session, link.workspace_id)
-    theme.enter(found.business, settings)
+    theme.enter(found.business, settings, leave=settings.return_url)
     if link.revoked_at is not None or rt.now() >= link.expires_at:
         raise links.over()
     if found.is_customer_gone:

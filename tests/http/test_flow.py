@@ -227,6 +227,14 @@ def test_a_link_is_over_in_time(app: Flask, rt: Runtime, stage: make.Stage) -> N
                 assert "expired" in unopened.page
 
 
+def test_a_link_that_is_over_says_whose_it_was_and_leads_back_to_them(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = handed_over(app, stage, "monthly", return_url=f"{ORIGIN}/account")
+    with freeze_time(timedelta(hours=25) + rt.now(), tick=True):
+        page = browser.look().page
+    assert browser.status == 410
+    assert f'href="{ORIGIN}/account" rel="noreferrer" target="_top" data-embed-close>Back to Fernhill Software<' in page
+
+
 def test_a_post_does_not_revive_a_link_nobody_opened(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     browser = handed_over(app, stage, "monthly").look()
     with freeze_time(timedelta(minutes=31) + rt.now(), tick=True):
