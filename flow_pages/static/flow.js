@@ -9,6 +9,7 @@
   /* One press, one submit. The server guards this too. */
   addEventListener("submit", (event) => {
     const form = event.target;
+    if (event.submitter?.formMethod === "dialog") return; /* Return in a field: it goes nowhere */
     if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = 1;
     form.querySelectorAll("button").forEach((button) => button.setAttribute("aria-disabled", "true"));

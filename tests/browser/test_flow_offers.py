@@ -62,6 +62,8 @@ def test_a_pause_is_picked_taken_and_ended_by_keyboard(page: Page, house: House,
     page.goto(house.hand_off(row))
     no_problems(page)
     tab_to(page, "2 months", "radio")
+    # To pick is not to take: Return beside the lengths presses nothing.
+    page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("radio", name="3 months")).to_be_checked()
     accept, decline = (page.get_by_role("button", name=COPY[name]).bounding_box() for name in ("accept", "decline"))

@@ -57,6 +57,23 @@ def test_a_subscription_that_can_be_canceled_is_and_can_be_taken_back(page: Page
     assert not state(house, row)
 
 
+def test_return_beside_a_choice_cancels_nothing(page: Page, untouched_house: House) -> None:
+    house = untouched_house
+    row = arrive(page, house, "two_subscriptions")
+    press(page, "Cancel now")
+    posted: list[str] = []
+    page.on("request", lambda asked: posted.append(asked.url) if asked.method == "POST" else None)
+    scope = page.get_by_role("radio", name="of my subscriptions")
+    scope.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("radio", name="Only")).to_be_checked()
+    press(page, "Never mind, keep my subscription")
+    expect(page.get_by_role("heading", name="stays as it is")).to_be_visible()
+    assert not [url for url in posted if url.endswith("/confirm")]
+    assert not state(house, row)
+
+
 def test_one_of_two_subscriptions_leaves_the_other_alone(page: Page, untouched_house: House) -> None:
     house = untouched_house
     other = house.subscription("two_subscriptions")
