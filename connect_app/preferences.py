@@ -28,6 +28,7 @@ Name = Literal[
     "cancel_invoice_now",
     "cancel_prorate",
     "cancel_open_invoices",
+    "cancel_single",
     "portal_code",
 ]
 
@@ -40,7 +41,8 @@ class Preferences(BaseModel):
     `visits_end_before`. Without `attribution` no outcome is validated; a save is looked at again after `save_interval_days`.
     Without `manage_offers` (`manage_cancels`) the business's own system changes Stripe, and Holdfast only asks for it. The `cancel_…` are
     what a confirmed cancel does where the flow does not say otherwise: when it ends, which of the customer's subscriptions, whether one
-    that ends now is billed for what is outstanding and pays back what was not used, and what becomes of open invoices.
+    that ends now is billed for what is outstanding and pays back what was not used, what becomes of open invoices, and whether one of
+    several items may be canceled alone.
     With `portal_code` a portal link that is older than a day asks for an emailed code before a cancel or a pause.
     """
 
@@ -63,6 +65,7 @@ class Preferences(BaseModel):
     cancel_invoice_now: bool = False
     cancel_prorate: bool = False
     cancel_open_invoices: Literal["keep", "void"] = "keep"
+    cancel_single: bool = False
     portal_code: bool = True
 
 

@@ -17,7 +17,12 @@ _ENDED = frozenset(("canceled", "incomplete_expired"))
 _OVERDUE = frozenset(("past_due", "unpaid"))
 _WAITING = frozenset(("requested", "manual"))
 _PAUSES = frozenset(("pause", "extension"))
-_UNDO = {"cancel": "Undo the cancellation", "pause": "End the pause now", "extension": "End the free time now"}
+_UNDO = {
+    "cancel": "Undo the cancellation",
+    "item_cancel": "Undo the cancellation",
+    "pause": "End the pause now",
+    "extension": "End the free time now",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,12 @@ class Done:
         if self.resumes_at is not None:
             return "resume" if self.resumes_at > now else None
         is_coming = self.receipt.effective_at is not None and self.receipt.effective_at > now
-        return "undo_cancel" if self.action.verb == "cancel" and is_coming else None
+        return "undo_cancel" if self.action.verb in ("cancel", "item_cancel") and is_coming else None
+
+    @property
+    def taking_back(self) -> Json:
+        """The intent of what takes it back: the item, where one was canceled."""
+        return {name: self.action.intent[name] for name in ("item", "name")} if self.action.verb == "item_cancel" else {}
 
     def can_undo(self, now: datetime) -> bool:
         """Whether it can still be taken back."""
@@ -182,6 +192,7 @@ def _plain(kind: str, title: str, text: str) -> Line:
 
 _ASKED = {
     "cancel": "Cancel your subscription",
+    "item_cancel": "Cancel a part of your subscription",
     "discount": "Apply your discount",
     "pause": "Pause your subscription",
     "extension": "Give you free time",
@@ -202,6 +213,8 @@ def _verified(
     match action.verb:
         case "cancel":
             return _canceled(action, plan, receipt, charge, locale, now, is_owing=is_owing)
+        case "item_cancel":
+            return _reduced(action, receipt, charge, locale, now)
         case "discount":
             return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), charge)
         case "pause" | "extension":
@@ -216,6 +229,8 @@ def _verified(
             return _changed(action, receipt, offer, charge, locale)
         case "resume":
             return f"{plan} goes on", "Bills come again as before.", (charge,)
+        case "undo_cancel" if action.intent.get("item"):
+            return f"{action.intent['name']} stays", "Its cancellation was taken back. Nothing else has changed.", (charge,)
         case "undo_cancel":
             return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (charge,)
         case _:
@@ -260,6 +275,19 @@ def _changed(
     text = "You have as many of it as before. " if is_several else ""
     text = f"{_cleared(receipt)}{text}If something was charged for the change, your invoices show it."
     return f"You are on {name} now", text, (*terms.items(), charge)
+
+
+def _reduced(
+    action: Action, receipt: Receipt, charge: tuple[str, str], locale: str, now: datetime
+) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """One item less, now or from the next period on."""
+    name, at = action.intent["name"], receipt.effective_at
+    if receipt.after.get("ended_at") or receipt.after.get("status") in _ENDED:
+        return f"{name} has ended", "The whole subscription has ended, and this with it.", ()
+    if at is not None and at > now:
+        text = "It runs until then. The rest of your subscription goes on."
+        return f"{name} is canceled", f"{text}", (("Ends on", spoken.day(at, locale)), charge)
+    return f"{name} has ended", "The rest of your subscription goes on.", (charge,)
 
 
 def _canceled(

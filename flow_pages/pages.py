@@ -1,7 +1,7 @@
 """Which page of the flow is true for a visit right now, drawn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flask import Response, make_response
@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app.models import Choice, PortalLink
+from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from flow_pages import cancels, links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
@@ -84,10 +85,11 @@ def can_leave(session: Session, visit: Visit, now: datetime, *, wait_for_all: bo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """How something is taken back: the verb, and of which subscription."""
+    """How something is taken back: the verb, of which subscription, and which item of it."""
 
     verb: str
     subscription: str
+    intent: Json = field(default_factory=dict)
 
 
 def undoing(session: Session, visit: Visit, now: datetime, named: str) -> WayBack | None:
@@ -98,8 +100,9 @@ def undoing(session: Session, visit: Visit, now: datetime, named: str) -> WayBac
     done = outcome.of_session(session, visit.row.id)
     if done:
         theirs = [one for one in done if one.action.customer == visit.row.customer and named in ("", one.action.subscription)]
-        found = ((one.undone_by(now), one.action.subscription) for one in theirs)
-        return next((WayBack(verb=verb, subscription=subscription) for verb, subscription in found if verb is not None), None)
+        ways = ((one.undone_by(now), one) for one in theirs)
+        found = ((verb, one.action.subscription, one.taking_back) for verb, one in ways if verb is not None)
+        return next((WayBack(verb=verb, subscription=subscription, intent=intent) for verb, subscription, intent in found), None)
     if visit.row.state != "open":
         return None
     shape = shapes.of(visit.subscription, now)
@@ -155,18 +158,21 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
     """What confirming does, to this subscription and, where there are more, to those the customer may end along with it."""
     reach, words = cancels.reach(session, visit, now), visit.words
     is_request = sessions.served(visit) is not None or reach is None
-    told: dict[str, object] = {"consequences": [], "told": "", "picker": None, "ends_at_once": False}
+    told: dict[str, object] = {"consequences": [], "told": "", "parts": [], "picker": None, "ends_at_once": False, "plan": ""}
     if reach is not None and visit.connection is not None:
         subscription = reach.this.subscription
         names = mirror.product_names(
             session, visit.connection.id, spoken.names_wanted([subscription, *(one.subscription for one in reach.others)])
         )
         plan = spoken.plan(subscription, names)
+        told["plan"] = plan
         named = [("Plan", plan)] if len(subscription.items) == 1 else []
         if "renewal_date" not in words or not words["renewal_date"].is_known:
             words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
         told["consequences"] = named + ([] if is_request else shapes.consequences(reach.this, shape, names, visit.reader))
         told["told"], told["ends_at_once"] = reach.told, reach.this.is_at_once and not is_request
+        if reach.parts:
+            told["parts"] = [shapes.in_part(part, subscription, visit.reader) for part in reach.parts]
         if reach.others:
             others = [spoken.plan(one.subscription, names) for one in reach.others]
             endings = [] if is_request else [shapes.in_short(one, names, visit.reader) for one in reach.others]
@@ -228,6 +234,8 @@ def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str
     """Title, the line below it and the seal: of several subscriptions never more than is true of each."""
     verified = [one for one in done if one.is_verified]
     failed = any(one.action.state == "failed" for one in done)
+    if len(verified) == len(done) and verb == "item_cancel":
+        return "A part of your subscription is canceled", None, "ok"
     if len(verified) == len(done) and len({one.action.verb for one in done}) > 1:
         return "This is how it stands now", None, "ok"
     if len(verified) == len(done):

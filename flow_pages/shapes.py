@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from connect_app import money
 from connect_app.stripe_gateway.objects import Status, Subscription
 from flow_pages import spoken
 from flow_pages.cancels import Ending
+from flow_pages.parts import Part
 
 
 class Shape(StrEnum):
@@ -91,6 +93,22 @@ def in_short(ending: Ending, names: Mapping[str, str], locale: str) -> str:
     when = "at once" if ending.is_at_once else f"on {spoken.day(subscription.current_period_end, locale)}"
     owed = ("; its open invoices are voided" if ending.is_voiding else "; its open invoices stay due") if ending.is_owing else ""
     return f"{spoken.plan(subscription, names)} ends {when}{owed}"
+
+
+def in_part(part: Part, subscription: Subscription, locale: str) -> tuple[str, str, str]:
+    """(its id, what it is and costs, what becomes of it) of an item that can be canceled by itself."""
+    every = spoken.interval(subscription)
+    costs = f", {money.format(part.amount, locale)} {every}".rstrip() if part.amount is not None else ""
+    if not part.is_at_once:
+        then = f"It ends on {spoken.day(subscription.current_period_end, locale)}; the rest goes on."
+    elif subscription.status is not Status.ACTIVE:
+        then = "It ends at once; the rest goes on."
+    elif not part.intent["prorate"]:
+        then = "It ends at once, and paid time that is left is not paid back; the rest goes on."
+    else:
+        where = "on an invoice made at once" if part.intent["invoice_now"] else "to your next invoice"
+        then = f"It ends at once, and paid time that is left is credited {where}; the rest goes on."
+    return part.id, f"{part.name}{costs}", then
 
 
 def _ends(ending: Ending, shape: Shape, locale: str) -> tuple[str, str]:

@@ -131,7 +131,7 @@ def undo(token: str) -> AnyResponse:
     now = runtime.current().now()
     with _acting(token) as (session, visit):
         if (way_back := pages.undoing(session, visit, now, request.form.get("subscription", ""))) is not None:
-            sessions.undo(session, visit, now, way_back.verb, way_back.subscription)
+            sessions.undo(session, visit, now, way_back.verb, way_back.subscription, way_back.intent)
     return _to(visit, "?at=undo")
 
 

@@ -23,6 +23,7 @@ _OVERDUE = frozenset((Status.PAST_DUE, Status.UNPAID))
 _PORTAL = "{portal}"
 _ASKED = {
     "cancel": "to cancel your subscription",
+    "item_cancel": "to cancel a part of your subscription",
     "undo_cancel": "to keep your subscription",
     "discount": "for the discount on your subscription",
     "pause": "to pause your subscription",
@@ -51,9 +52,14 @@ def verified(
     match action.verb:
         case "cancel":
             return _canceled(action, what, before, after, read_at, business)
+        case "item_cancel":
+            return _reduced(action, what, after, read_at, business)
         case "discount":
             lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *_agreed(terms), *_cleared(before)]
             return _write("Your discount is in place", [*lines, _next_charge(after)], business)
+        case "undo_cancel" if action.intent.get("item"):
+            name = action.intent["name"]
+            return _write(f"{name} stays", [f"{name} stays: its cancellation has been taken back.", _next_charge(after)], business)
         case "undo_cancel":
             lines = [f"{what} continues: its cancellation has been taken back.", _next_charge(after)]
             return _write(f"{what} continues", lines, business)
@@ -174,7 +180,7 @@ def _portal(session: Session, action: Action, now: datetime) -> tuple[Json | Non
     if kept is None:
         return None, None
     has_ended = any(str(call["method"]).endswith(".cancel") for call in (action.call or {}).get("requests") or ())
-    is_undone_there = action.state == "verified" and action.verb in ("cancel", "pause", "extension") and not has_ended
+    is_undone_there = action.state == "verified" and action.verb in ("cancel", "item_cancel", "pause", "extension") and not has_ended
     said = "You can see it, and take it back while that is possible, on this page:" if is_undone_there else "Your subscriptions are here:"
     return {"purpose": "portal", "row_id": kept.id, "epoch": kept.epoch, "path": "/portal/{token}"}, said + "\n{link}"
 
@@ -211,6 +217,24 @@ def _canceled(action: Action, what: str, before: Subscription, after: Subscripti
         lines.append("No renewal will be charged.")
     lines += [said for said in (closing.billed, closing.voided if closing.is_voided else "") if said]
     return _write(subject, lines, business)
+
+
+def _reduced(action: Action, what: str, after: Subscription, read_at: datetime, business: str) -> Letter:
+    name, at = action.intent["name"], receipts.effective_at("item_cancel", after, read_at, action.intent.get("when"))
+    if after.is_ended or at <= read_at:
+        return _write(f"{name} has ended", [f"{name} is canceled and has ended.", *_going_on(what, after)], business)
+    lines = [f"{name} is canceled: you keep it until {_day(at)}, and it ends then.", *_going_on(what, after, is_same=False)]
+    return _write(f"{name} ends on {_day(at)}", lines, business)
+
+
+def _going_on(what: str, after: Subscription, *, is_same: bool = True) -> list[str]:
+    """What becomes of the rest; `is_same`: the next charge is of what there is now."""
+    if after.is_ended or after.is_scheduled_to_cancel:
+        return ["The whole subscription ends, too."] if not after.is_ended else [f"{what} has ended with it."]
+    rest = "The rest of your subscription goes on."
+    if is_same or after.next_charge is None:
+        return [rest, _next_charge(after)]
+    return [rest, f"The next charge is on {_day(after.next_charge)}."]
 
 
 def _stopped(verb: str, what: str, before: Subscription, after: Subscription, business: str) -> Letter:

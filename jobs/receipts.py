@@ -35,7 +35,8 @@ def effective_at(verb: str, after: Subscription, read_at: datetime, when: object
     """When the change takes hold: a cancel with the end of the subscription, what was asked for `period_end` with it, the rest at once."""
     if verb == "cancel":
         return after.ended_at or after.ends_at or after.current_period_end
-    return after.current_period_end if when == "period_end" and after.schedule is not None else read_at
+    is_coming = after.schedule is not None or (verb == "item_cancel" and after.is_scheduled_to_cancel)
+    return after.current_period_end if when == "period_end" and is_coming else read_at
 
 
 def plan_name(subscription: Subscription) -> str | None:

@@ -51,6 +51,14 @@ class CancelForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
         ),
     )
 
+    cancel_single = BooleanField(
+        "One of several items",
+        description=(
+            "Of a subscription with several items, customers may cancel one and keep the rest. "
+            "What one item is nothing without can then be canceled alone, too."
+        ),
+    )
+
     @property
     def options(self) -> CancelOptions:
         """What was chosen."""
@@ -60,6 +68,7 @@ class CancelForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
             invoice_now=self.cancel_invoice_now.data,
             prorate=self.cancel_prorate.data,
             open_invoices=self.cancel_open_invoices.data,
+            single=self.cancel_single.data,
         )
 
     @staticmethod
@@ -79,6 +88,7 @@ def told(options: CancelOptions) -> str:
     parts = [_WHEN[options.when], _SCOPE[options.scope], f"Past due and open invoices: {_OPEN_INVOICES[options.open_invoices].lower()}"]
     if options.when == "now":
         parts += ["Invoiced immediately"] * options.invoice_now + ["Prorated"] * options.prorate
+    parts += ["One of several items, too"] * options.single
     return ". ".join(parts) + "."
 
 

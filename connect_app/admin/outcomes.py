@@ -22,6 +22,7 @@ WORDS = {
     "offer": ("waiting", "Took the offer", "On watch: the offer is applied, as Stripe showed; whether they stay will be seen."),
     "kept": ("waiting", "Never mind", "On watch: the customer pressed Never mind and has chosen nothing else since."),
     "abandoned": ("waiting", "Left unfinished", "On watch: the customer left the flow half an hour ago or more, and chose nothing."),
+    "reduced": ("waiting", "Kept a part", "On watch: the customer canceled one item, and Stripe showed that the rest goes on."),
     "undone": ("waiting", "Undone", "On watch: the customer canceled and took it back; Stripe showed that the subscription goes on."),
     "resubscribed": ("waiting", "Came back", "On watch: the customer canceled, and began another subscription within the save interval."),
     "watch": ("waiting", "On watch", "Still subscribed; the save interval is not over."),
@@ -42,7 +43,7 @@ WORDS = {
     ),
 }
 # Those on watch, by how they came there.
-WATCHED = ("offer", "kept", "abandoned", "undone", "resubscribed", "watch")
+WATCHED = ("offer", "kept", "abandoned", "reduced", "undone", "resubscribed", "watch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

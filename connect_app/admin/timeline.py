@@ -18,6 +18,7 @@ _LONGEST = 500
 _VERBS = {
     "discount": "discount",
     "cancel": "cancel at period end",
+    "item_cancel": "cancel one item",
     "undo_cancel": "undo the cancellation",
     "payment_method": "change the card",
 }

@@ -92,7 +92,7 @@ def _task(row: Action, offer: Json | None, name: str | None, now: datetime) -> T
     return Task(
         id=row.id,
         asked=_asked(row),
-        terms=tuple(_cancel(row.intent) if row.verb == "cancel" else _offered(row.intent, offer)),
+        terms=tuple(_cancel(row.intent) if row.verb in ("cancel", "item_cancel") else _offered(row.intent, offer)),
         is_yours=row.code == actions.YOURS,
         state=row.state,
         code=row.code,
@@ -120,11 +120,14 @@ def _asked(row: Action) -> str:
 def _cancel(intent: Mapping[str, object]) -> list[tuple[str, str]]:
     """What the customer confirmed of a cancel, and why they cancel."""
     is_now = intent.get("when") == "now"
-    terms = [("Ends", "At once" if is_now else "At the end of the period")]
-    if is_now:
+    terms = [("Item", f"{intent['name']} ({intent['item']})")] if intent.get("item") else []
+    terms.append(("Ends", "At once" if is_now else "At the end of the period"))
+    if is_now and not intent.get("item"):
         terms.append(("Charges not billed yet", "Invoice immediately" if intent.get("invoice_now") else "Not billed"))
+    if is_now:
         terms.append(("Unused time", "Prorate" if intent.get("prorate") else "Not paid back"))
-    terms.append(("Open invoices", "Void" if intent.get("open_invoices") == "void" else "Keep collecting"))
+    if not intent.get("item"):
+        terms.append(("Open invoices", "Void" if intent.get("open_invoices") == "void" else "Keep collecting"))
     said = (("Reason", intent.get("feedback")), ("Comment", intent.get("comment")))
     return terms + [(label, str(value).replace("_", " ") if label == "Reason" else str(value)) for label, value in said if value]
 

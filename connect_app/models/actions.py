@@ -45,7 +45,7 @@ class Action(Tenant, Base):
     __table_args__ = (
         CheckConstraint("state IN ('requested', 'queued', 'prechecked', 'applied', 'verified', 'manual', 'failed')", name="state"),
         CheckConstraint(
-            "verb IN ('discount', 'pause', 'extension', 'trial_extension', 'plan_change', 'cancel', 'undo_cancel', 'resume',"
+            "verb IN ('discount', 'pause', 'extension', 'trial_extension', 'plan_change', 'cancel', 'item_cancel', 'undo_cancel', 'resume',"
             " 'payment_method')",
             name="verb",
         ),

@@ -50,6 +50,7 @@ class CancelOptions(Part):
     """What a confirmed cancel does: when it ends, which subscriptions, and what becomes of what is owed.
 
     `invoice_now` (all outstanding charges at once) and `prorate` are for those that end now. `open_invoices`: go on collecting, or void.
+    `single`: of several items, the customer may cancel one and keep the rest.
     """
 
     when: Literal["period_end", "now"] = "period_end"
@@ -57,6 +58,7 @@ class CancelOptions(Part):
     invoice_now: bool = False
     prorate: bool = False
     open_invoices: Literal["keep", "void"] = "keep"
+    single: bool = False
 
 
 class Flow(Part):

@@ -73,12 +73,20 @@ def cancel(session: Session, visit: Visit, now: datetime, intents: Mapping[str, 
     of the others, one that has is canceled as soon as that is settled.
     """
     wanted = intents or cancels.intents(session, visit, now) or {}
-    return _choose(session, visit, "cancel", None, verb="cancel", intents=wanted, whose=_cancels_by(visit), now=now)
+    verb = "item_cancel" if any("item" in intent for intent in wanted.values()) else "cancel"
+    return _choose(session, visit, "cancel", None, verb=verb, intents=wanted, whose=_cancels_by(visit), now=now)
 
 
-def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel", subscription: str | None = None) -> str:
+def undo(
+    session: Session,
+    visit: Visit,
+    now: datetime,
+    verb: str = "undo_cancel",
+    subscription: str | None = None,
+    intent: Mapping[str, object] | None = None,
+) -> str:
     """Ask for the scheduled cancellation to be taken back, or with `resume` for a pause to end; gives the action's id, also where one is
-    under way already. `subscription`: of several that this session has canceled, the one that it is about.
+    under way already. `subscription`: of several that this session has canceled, the one that it is about; `intent`: the item, if one was.
     """
     row = visit.row
     # A person has pressed it, where their page did not say so itself.
@@ -93,7 +101,7 @@ def undo(session: Session, visit: Visit, now: datetime, verb: str = "undo_cancel
             customer=row.customer,
             subscription=subscription or row.subscription,
             verb=verb,
-            intent={},
+            intent=intent or {},
             now=now,
             session_id=row.id,
             **_state(visit),
@@ -155,7 +163,7 @@ def _choose(
     )
     session.add(choice)
     session.flush()
-    said = {"feedback": choice.feedback, "comment": choice.comment} if verb == "cancel" else {}
+    said = {"feedback": choice.feedback, "comment": choice.comment} if chosen == "cancel" else {}
     facts.record(
         session, row.workspace_id, row.id, "choice.made", now, {"choice": choice.id, "verb": chosen, "offer": (offer or {}).get("id")}
     )

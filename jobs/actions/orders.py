@@ -10,7 +10,7 @@ from jobs.plans import discounts
 def words(verb: str, intent: Mapping[str, object], before: Json, now: datetime) -> str:
     """One order, who does it, since when, and how it comes off the list. `before` is the subscription's JSON as it is asked for."""
     going_on = ""
-    if verb not in ("cancel", "undo_cancel") and (before.get("cancel_at_period_end") or before.get("cancel_at")):
+    if verb not in ("cancel", "item_cancel", "undo_cancel") and (before.get("cancel_at_period_end") or before.get("cancel_at")):
         going_on = " Its scheduled cancellation is to be taken back with that."
     return (
         f"Your own system does this, and has been asked since {now:%Y-%m-%d %H:%M} UTC: {wanted(verb, intent)}.{going_on}"
@@ -37,6 +37,10 @@ def wanted(verb: str, intent: Mapping[str, object]) -> str:
             return f"change the plan to the price {intent.get('price')} {when}"
         case "cancel":
             return _ending(intent)
+        case "item_cancel":
+            return _without(intent)
+        case "undo_cancel" if intent.get("item"):
+            return f"keep the item {intent['item']} ({intent.get('name')}), which was to end"
         case "undo_cancel":
             return "take the scheduled cancellation back"
         case "resume":
@@ -56,6 +60,14 @@ def _ending(intent: Mapping[str, object]) -> str:
     if intent.get("open_invoices") == "void":
         how.append("void its open invoices")
     return ", ".join(how)
+
+
+def _without(intent: Mapping[str, object]) -> str:
+    is_now = intent.get("when") == "now"
+    how = [f"cancel the item {intent.get('item')} ({intent.get('name')}) {'now' if is_now else 'at the end of the period'}"]
+    if is_now and intent.get("prorate") is True:
+        how.append("credit what is not used" + (", on an invoice made at once" if intent.get("invoice_now") is True else ""))
+    return ", ".join(how) + "; the rest of the subscription goes on"
 
 
 def _day(intent: Mapping[str, object], name: str) -> str:

@@ -54,7 +54,7 @@ class SessionOutcome(Answers):
     """What became of a session."""
 
     outcome: Literal["canceled", "watch", "saved", "lost"]
-    how: Literal["offer", "kept", "abandoned", "undone", "resubscribed"] | None
+    how: Literal["offer", "kept", "abandoned", "reduced", "undone", "resubscribed"] | None
     door: str | None = Field(description="How a lost one left.")
     since: int
     interval_ends_at: int | None
@@ -104,7 +104,8 @@ class Asked(Data):
     message: str | None
     intent: dict[str, Any] = Field(
         description="What was asked for; times in it are ISO 8601. Of a cancel `when` (`period_end` or `now`), `invoice_now`, `prorate`,"
-        " `open_invoices` (`keep` or `void`), `feedback`, `comment`. Of a discount `coupon`, or `mint`: the coupon to make under its `id`."
+        " `open_invoices` (`keep` or `void`), `feedback`, `comment`; of one item (`item_cancel`) also `item`, its id, and its `name`."
+        " Of a discount `coupon`, or `mint`: the coupon to make under its `id`."
         " Of a pause or an extension `resumes_at`, of a longer trial `trial_end`. Of a plan change `price`, `when`, `proration`."
         " Of an offer also `offer_id`, `headline`, and `renews_at`: the day of the next bill, as the customer was shown it."
     )

@@ -24,7 +24,7 @@ OF_SESSION = ("session_id", "customer_id", "subscription_id")
 FIXED = (
     *OF_SESSION,
     *("action_id", "verb", "when", "reason"),
-    *("offer_id", "coupon", "price", "resumes_at", "trial_end"),
+    *("offer_id", "coupon", "price", "item", "resumes_at", "trial_end"),
     *("discount_percent", "discount_amount", "discount_currency", "discount_duration", "discount_months"),
     *("proration", "invoice_now", "prorate", "open_invoices"),
 )
@@ -87,6 +87,7 @@ def about(action: Action, row: FlowSession | None, choice: Choice | None) -> dic
         "offer_id": intent.get("offer_id"),
         "coupon": intent.get("coupon") or (plans.coupon_of(intent) if action.verb == "discount" else None),
         "price": intent.get("price"),
+        "item": intent.get("item"),
         "resumes_at": str(intent.get("resumes_at") or "")[:_DAY],
         "trial_end": str(intent.get("trial_end") or "")[:_DAY],
         **_minted(action),
@@ -232,7 +233,7 @@ def _wanting(session: Session, workspace_id: str, mode: str, topic: str, kind: s
 
 
 def _topic(action: Action) -> str:
-    return "cancel" if action.verb == "cancel" else "accept"
+    return "cancel" if action.verb in ("cancel", "item_cancel") else "accept"
 
 
 def _session_of(session: Session, action: Action) -> FlowSession | None:

@@ -76,12 +76,8 @@ def _now(wish: Wish, situation: Situation, item: Item, price: Price) -> Verdict:
 
 def _next_period(wish: Wish, situation: Situation, item: Item, price: Price) -> Verdict:
     subscription, schedule = situation.subscription, situation.schedule
-    if archived := [each.price.id for each in subscription.items if not each.price.active]:
-        return Refused(
-            code="present_price_archived",
-            message=f"The customer's present price {archived[0]} is archived, and Stripe takes no archived price into a schedule."
-            " Offer the change from now on instead of from the next period.",
-        )
+    if refusal := standing.archived(subscription.items, "Offer the change from now on instead of from the next period."):
+        return refusal
     if schedule is not None and schedule.is_attached:
         began = schedule.current.starts_at if schedule.current else None
         change = calls.schedules.change_price_next(subscription, item, price, schedule=schedule.id, began=began, action_id=wish.action_id)

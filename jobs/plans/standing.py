@@ -1,10 +1,11 @@
 """The standing of a subscription: which of its states keep an offer from it, and what its schedule has still in store."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from connect_app.stripe_gateway import calls
 from connect_app.stripe_gateway.calls import Call
-from connect_app.stripe_gateway.objects import Status, Subscription
+from connect_app.stripe_gateway.objects import Item, Status, Subscription
 from jobs.plans.verdicts import Refused
 from jobs.plans.wish import Situation, Wish
 
@@ -68,6 +69,15 @@ def led(situation: Situation) -> Refused | None:
             code="schedule_has_phases",
             message=f"The subscription schedule {schedule.id} changes this subscription on {when:%Y-%m-%d}, and would undo it. {_DRIVES}",
         )
+    return None
+
+
+def archived(items: Iterable[Item], instead: str) -> Refused | None:
+    """What has a price that no schedule can go on with; `instead` says what to do."""
+    for each in items:
+        if not each.price.active:
+            what = f"The customer's present price {each.price.id} is archived, and Stripe takes no archived price into a schedule."
+            return Refused(code="present_price_archived", message=f"{what} {instead}")
     return None
 
 

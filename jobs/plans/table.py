@@ -7,11 +7,13 @@ from datetime import datetime
 from connect_app.modes import Mode
 from connect_app.stripe_gateway.calls import MARKER, Call
 from connect_app.stripe_gateway.objects import Subscription
-from jobs.plans import cancels, cards, discounts, pauses, plan_changes, trials
+from jobs.plans import cancels, cards, discounts, item_cancels, pauses, plan_changes, trials
 from jobs.plans.verdicts import Refused, Verdict
 from jobs.plans.wish import Needs, Situation, Wish
 
-VERBS = ("discount", "pause", "extension", "trial_extension", "plan_change", "cancel", "undo_cancel", "resume", "payment_method")
+VERBS = (
+    "discount", "pause", "extension", "trial_extension", "plan_change", "cancel", "item_cancel", "undo_cancel", "resume", "payment_method",
+)  # fmt: skip
 # What a customer decides about a subscription: of two of these, the later one counts.
 DECISIONS = tuple(verb for verb in VERBS if verb != "payment_method")
 
@@ -22,7 +24,8 @@ def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> 
     if subscription.is_ended or wish.verb in ("payment_method", "resume"):
         return Needs(open_invoices=is_voiding)
     if to_prove:
-        return Needs(schedule=subscription.schedule if wish.verb in ("discount", "plan_change") else None, open_invoices=is_voiding)
+        is_scheduled = wish.verb in ("discount", "plan_change", "item_cancel") or item_cancels.is_about_one(wish)
+        return Needs(schedule=subscription.schedule if is_scheduled else None, open_invoices=is_voiding)
     return Needs(
         coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,
         price=wish.text("price") if wish.verb == "plan_change" else None,
@@ -48,8 +51,10 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
             return plan_changes.plan(wish, situation)
         case "cancel":
             return cancels.plan(wish, situation)
+        case "item_cancel":
+            return item_cancels.plan(wish, situation)
         case "undo_cancel":
-            return cancels.plan_undo(wish, situation)
+            return item_cancels.plan_undo(wish, situation) if item_cancels.is_about_one(wish) else cancels.plan_undo(wish, situation)
         case "payment_method":
             return cards.plan(wish, situation)
     raise ValueError(f"no such verb: {wish.verb!r}")
@@ -86,8 +91,10 @@ def shows(wish: Wish, situation: Situation, kept: frozenset[str] = frozenset()) 
             return plan_changes.shows(wish, situation)
         case "cancel":
             return cancels.shows(wish, subscription)
+        case "item_cancel":
+            return item_cancels.shows(wish, situation)
         case "undo_cancel":
-            return cancels.shows_undo(subscription)
+            return item_cancels.shows_undo(wish, situation) if item_cancels.is_about_one(wish) else cancels.shows_undo(subscription)
         case "payment_method":
             return cards.shows(wish, subscription)
     raise ValueError(f"no such verb: {wish.verb!r}")
@@ -107,6 +114,10 @@ def was_made(wish: Wish, before: Subscription, after: Subscription, since: datet
         case "plan_change":
             price = wish.text("price")
             return price in {item.price.id for item in after.items} - {item.price.id for item in before.items}
+        case "item_cancel":
+            return any(item.id == wish.text("item") for item in before.items) and item_cancels.shows(
+                wish, Situation(subscription=as_it_was)
+            )
         case "pause" | "extension":
             return after.pause != before.pause and pauses.shows(wish, as_it_was)
         case "trial_extension":

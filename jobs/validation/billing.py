@@ -79,6 +79,7 @@ def load(session: Session, workspace_id: str, session_id: str, now: datetime, *,
     # What only the business gives, nothing on Stripe can show: it counts from the choice.
     is_custom = choice is not None and (choice.offer or {}).get("kind") == "custom"
     verified_at = choice.made_at if choice is not None and is_custom else _verified_at(chosen)
+    is_partial = any(action.verb == "item_cancel" for action in chosen)
     visit = table.Visit(
         shown_at=row.shown_at,
         last_activity_at=row.last_activity_at,
@@ -87,7 +88,8 @@ def load(session: Session, workspace_id: str, session_id: str, now: datetime, *,
         choice=cast(table.Verb, choice.verb) if choice is not None else None,
         chosen_at=choice.made_at if choice is not None else None,
         verified_at=verified_at,
-        undone_at=_undone_at(session, row, choice, verified_at, actions, held),
+        undone_at=None if is_partial else _undone_at(session, row, choice, verified_at, actions, held),
+        is_partial=is_partial,
     )
     was = _outcome(kept)
     chain = footing.chain(session, row, was, visit, now)

@@ -8,7 +8,7 @@ from typing import Literal
 ABANDONED_AFTER = timedelta(minutes=30)
 
 State = Literal["open", "canceled", "watch", "saved", "paused", "lost", "unknown"]
-How = Literal["offer", "kept", "abandoned", "undone", "resubscribed"]
+How = Literal["offer", "kept", "abandoned", "reduced", "undone", "resubscribed"]
 Verb = Literal["accept", "cancel"]
 Kind = Literal["missing", "ended", "leaving", "paused", "owing", "paying"]
 
@@ -29,7 +29,7 @@ class Visit:
     """What the session shows. Of the choice: its verb, when it was made, when its change was verified (None: not, or not yet).
 
     `undone_at` is when a cancellation was seen to be taken back, after this session's own or by it. `interval` is the save interval as
-    it was set at the first look.
+    it was set at the first look. `is_partial`: the cancel was of one item, and the rest of the subscription goes on.
     """
 
     shown_at: datetime
@@ -40,6 +40,7 @@ class Visit:
     chosen_at: datetime | None = None
     verified_at: datetime | None = None
     undone_at: datetime | None = None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def back_by(was: Outcome | None, visit: Visit, *, ended_at: datetime, back_at: d
     Who canceled here: a save interval from that end, or from `back_at`, when they first had come back. Else: the save's own interval.
     """
     fired = _fired(was, visit, now)
-    if fired is None or (visit.choice == "cancel" and visit.undone_at is None):
+    if fired is None or (visit.choice == "cancel" and visit.undone_at is None and not visit.is_partial):
         return (back_at or ended_at) + visit.interval
     how, at = fired
     if was is not None and was.how == how and was.interval_ends_at is not None:
@@ -118,7 +119,7 @@ def wants_look(outcome: Outcome | None, looked_at: datetime | None, now: datetim
 def _next(was: Outcome | None, visit: Visit, standing: Standing | None, now: datetime) -> Outcome:
     if visit.choice is not None and visit.verified_at is None:
         return _waiting(was, visit, now)
-    if visit.choice == "cancel" and visit.verified_at is not None:
+    if visit.choice == "cancel" and visit.verified_at is not None and not visit.is_partial:
         return _canceled(was, visit, standing, now)
     fired = _fired(was, visit, now)
     if fired is None:
@@ -148,8 +149,8 @@ def _canceled(was: Outcome | None, visit: Visit, standing: Standing | None, now:
 
 def _fired(was: Outcome | None, visit: Visit, now: datetime) -> tuple[How, datetime] | None:
     """How a save fired, and when; None while the customer may still be at it."""
-    if visit.choice == "accept" and visit.verified_at is not None:
-        return "offer", visit.verified_at
+    if visit.choice is not None and visit.verified_at is not None and (visit.choice == "accept" or visit.is_partial):
+        return "reduced" if visit.is_partial else "offer", visit.verified_at
     if visit.undone_at is not None:
         return "undone", visit.undone_at
     if visit.kept_at is not None:

@@ -20,6 +20,7 @@ _SETUP: tuple[preferences.Name, ...] = (
     "cancel_invoice_now",
     "cancel_prorate",
     "cancel_open_invoices",
+    "cancel_single",
     "portal_code",
 )
 

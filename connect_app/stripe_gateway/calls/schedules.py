@@ -52,6 +52,27 @@ def change_price_next(
     `schedule` is its id, or `$n`; `began` is when its present phase did, None for one that is only being made. Raises CannotPlan for a
     discount without an id, and for a price that is paid once.
     """
+    later = [_line(subscription, each, price.id if each.id == item.id else None) for each in subscription.items]
+    return _next(subscription, later, price, schedule=schedule, began=began, action_id=action_id)
+
+
+def drop_item_next(subscription: Subscription, item: Item, *, schedule: str, began: datetime | None, action_id: str) -> Call:
+    """From the next period on, everything but this item; then the schedule lets go. Arguments and errors as of `change_price_next`."""
+    rest = [each for each in subscription.items if each.id != item.id]
+    later = [_line(subscription, each) for each in rest]
+    return _next(subscription, later, rest[0].price, schedule=schedule, began=began, action_id=action_id)
+
+
+def _next(
+    subscription: Subscription,
+    later: list[dict[str, object]],
+    price: Price,
+    *,
+    schedule: str,
+    began: datetime | None,
+    action_id: str,
+) -> Call:
+    """What it has until its period ends, then these lines for one period of this price."""
     if price.interval is None:
         raise CannotPlan("a price that is paid once cannot follow")
     kept = {
@@ -62,15 +83,15 @@ def change_price_next(
     # A phase that does not say that it is a trial would end the one that runs.
     trial = {"trial": True} if subscription.status is Status.TRIALING else {}
     now = {"items": [_line(subscription, each) for each in subscription.items], "start_date": start, "end_date": end, **trial, **kept}
-    later = {
-        "items": [_line(subscription, each, price.id if each.id == item.id else None) for each in subscription.items],
+    following = {
+        "items": later,
         "start_date": end,
         "duration": {"interval": price.interval, "interval_count": price.interval_count or 1},
         "proration_behavior": "none",
         "metadata": dict(mark(action_id)["metadata"]),  # type: ignore[call-overload]
         **kept,
     }
-    params = {"phases": [now, later], "end_behavior": "release", **mark(action_id)}
+    params = {"phases": [now, following], "end_behavior": "release", **mark(action_id)}
     return Call(method="subscription_schedules.update", target=schedule, params=params)
 
 

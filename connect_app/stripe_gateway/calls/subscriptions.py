@@ -64,10 +64,13 @@ def change_price(subscription: Subscription, item: Item, *, price: str, proratio
     line: dict[str, object] = {"id": item.id, "price": price}
     if item.quantity is not None:
         line["quantity"] = item.quantity
-    changes: dict[str, object] = {"items": [line], "proration_behavior": proration}
-    if subscription.collection_method == "charge_automatically":
-        changes |= {"payment_behavior": "error_if_incomplete", "off_session": True}
+    changes = _of_items(subscription, line, proration)
     return _update(subscription, action_id, {**changes, **(_clearing(subscription) if clear_cancellation else {})})
+
+
+def remove_item(subscription: Subscription, item: Item, *, proration: str, action_id: str) -> Call:
+    """Sell everything but this item from now on. Where a payment is due at once and fails, nothing is changed."""
+    return _update(subscription, action_id, _of_items(subscription, {"id": item.id, "deleted": True}, proration))
 
 
 def cancel_at_period_end(subscription: Subscription, *, feedback: str | None, comment: str | None, action_id: str) -> Call:
@@ -99,6 +102,13 @@ def undo_cancel(subscription: Subscription, *, action_id: str) -> Call:
 def set_default_payment_method(subscription: Subscription, *, payment_method: str, action_id: str) -> Call:
     """Charge this subscription to another of the customer's payment methods."""
     return _update(subscription, action_id, {"default_payment_method": payment_method})
+
+
+def _of_items(subscription: Subscription, line: Mapping[str, object], proration: str) -> dict[str, object]:
+    changes: dict[str, object] = {"items": [line], "proration_behavior": proration}
+    if subscription.collection_method == "charge_automatically":
+        changes |= {"payment_behavior": "error_if_incomplete", "off_session": True}
+    return changes
 
 
 def _update(subscription: Subscription, action_id: str, changes: Mapping[str, object]) -> Call:
