@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from connect_app.stripe_gateway import objects
 from flow_pages import outcome, shapes, spoken
 from flow_pages.portal.guests import Guest
+from flow_pages.portal.parts import Ending
 from flow_pages.shapes import Shape
 from jobs.plans import months
 
@@ -33,9 +34,18 @@ class Entry:
 
 
 def of(
-    one: objects.Subscription, names: Mapping[str, str], done: outcome.Done | None, guest: Guest, *, can_pause: bool, now: datetime
+    one: objects.Subscription,
+    names: Mapping[str, str],
+    done: outcome.Done | None,
+    guest: Guest,
+    *,
+    ending: Ending | None,
+    can_pause: bool,
+    now: datetime,
 ) -> Entry:
-    """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here."""
+    """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here. `ending` is the
+    item that ends alone.
+    """
     shape = shapes.of(one, now)
     is_busy = done is not None and done.is_in_flight
     notice = None
@@ -51,11 +61,11 @@ def of(
         plan=spoken.plan(one, names),
         price=spoken.price(one, spoken.LANGUAGE),
         badge=("waiting", "Changing") if is_busy else _badge(one, shape),
-        facts=_facts(one, names, shape),
+        facts=[*_facts(one, names, shape), *([(f"{ending.name}: ends on", spoken.day(ending.at, spoken.LANGUAGE))] if ending else [])],
         notice=notice,
         told=None if is_busy or done is None else _told(done, one, guest, now),
         can_cancel=not is_busy and shape not in (Shape.ENDED, Shape.CANCELING),
-        can_undo=can_act and shape is Shape.CANCELING,
+        can_undo=can_act and (shape is Shape.CANCELING or ending is not None),
         can_pause=can_act and can_pause,
         resume=_resume(one, shape) if can_act else None,
     )

@@ -1,7 +1,7 @@
 """The portal's pages: parse, one verb, render. A GET changes nothing; a POST answers 303 to a page of ours."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from connect_app import limits, runtime
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from flow_pages import cards, customers, links, offer_pages, outcome, sessions, shapes, spoken, theme, views
-from flow_pages.portal import codes, entries, guests, invoices, pausing
+from flow_pages.portal import codes, entries, guests, invoices, parts, pausing
 from flow_pages.portal.guests import Guest
 from flow_pages.shapes import Shape
 from jobs import actions
@@ -146,8 +146,9 @@ def undo(token: str) -> AnyResponse:
     rt = runtime.current()
     with guests.acting(token) as (session, guest):
         subscription = guests.own(session, guest, request.form.get("subscription", ""))
-        if guest.account is not None and shapes.of(subscription, rt.now()) is Shape.CANCELING:
-            _ask(rt, session, guest, subscription, "undo_cancel")
+        part = parts.ending(session, guest.connection_id, guest.link.customer, [subscription], rt.now()).get(subscription.id)
+        if guest.account is not None and (part is not None or shapes.of(subscription, rt.now()) is Shape.CANCELING):
+            _ask(rt, session, guest, subscription, "undo_cancel", part.intent if part else None)
     return _back(token)
 
 
@@ -221,15 +222,24 @@ def _entries(
 ) -> list[entries.Entry]:
     now = rt.now()
     names = mirror.product_names(session, guest.connection_id, spoken.names_wanted(held)) if guest.connection_id else {}
+    ending = parts.ending(session, guest.connection_id, guest.link.customer, held, now)
     return [
         entries.of(
-            one, names, done.get(one.id), guest, can_pause=pausing.offered(session, guest, one, now) is not None, now=now
+            one,
+            names,
+            done.get(one.id),
+            guest,
+            ending=ending.get(one.id),
+            can_pause=pausing.offered(session, guest, one, now) is not None,
+            now=now,
         )
         for one in held
-    ]  # fmt: skip
+    ]
 
 
-def _ask(rt: Runtime, session: Session, guest: Guest, subscription: objects.Subscription, verb: str) -> None:
+def _ask(
+    rt: Runtime, session: Session, guest: Guest, subscription: objects.Subscription, verb: str, intent: Mapping[str, object] | None = None
+) -> None:
     """An action without a choice. Where a change is under way already, the portal shows that one."""
     with suppress(actions.InFlight):
         actions.ask(
@@ -240,7 +250,7 @@ def _ask(rt: Runtime, session: Session, guest: Guest, subscription: objects.Subs
             customer=guest.link.customer,
             subscription=subscription.id,
             verb=verb,
-            intent={},
+            intent=intent or {},
             now=rt.now(),
             portal_link_id=guest.link.id,
         )
@@ -249,7 +259,7 @@ def _ask(rt: Runtime, session: Session, guest: Guest, subscription: objects.Subs
 def _flow(rt: Runtime, session: Session, guest: Guest, subscription: objects.Subscription) -> str:
     """The path of a new cancel session for this subscription."""
     now, link = rt.now(), guest.link
-    parts = ("portal", link.id, subscription.id, str(int(now.timestamp())))
+    bundle = ("portal", link.id, subscription.id, str(int(now.timestamp())))
     row = sessions.mint(
         session,
         link.workspace_id,
@@ -257,7 +267,7 @@ def _flow(rt: Runtime, session: Session, guest: Guest, subscription: objects.Sub
             mode=link.mode,
             customer=link.customer,
             subscription=subscription.id,
-            bundle=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+            bundle=hashlib.sha256("\n".join(bundle).encode()).hexdigest(),
             origin="portal",
             portal_link_id=link.id,
         ),

@@ -15,6 +15,7 @@ from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import ORIGIN, Browser
 from tests.http.test_cancels import asked, at_confirm, shown, told, wants
+from tests.http.test_portal import guest
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_one_item_ends_with_the_period_the_rest_goes_on_and_it_can_be_taken_back
         [(plan_price, one), (seat_price, three)],
         [(plan_price, one)],
     ]
+    assert "ends on" in portal(app, stage).page
     assert len(letters(rt, stage)) == 1
     assert re.fullmatch(r"3 × .+ ends on .+", letters(rt, stage)[0])
     browser.press("undo")
@@ -90,6 +92,25 @@ def test_one_item_ends_with_the_period_the_rest_goes_on_and_it_can_be_taken_back
     assert (subscription["schedule"], items(local, stage)) == (None, before)
     assert {action.state for action in asked(rt, stage).values()} == {"verified"}
     assert [plan, seats] == [id for id, _, _ in items(local, stage)]
+
+
+def test_the_portal_tells_of_the_item_that_ends_and_keeps_it(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    wants(rt, stage, single=True)
+    before = [_, (seats, _, _)] = items(local, stage)
+    canceled(app, stage, seats)
+    customers.drain(rt)
+    page = portal(app, stage)
+    assert re.search(r"<dt>3 × [^<]+: ends on</dt>", page.page)
+    page.press("undo", subscription=stage.shapes["multi_item"][1])
+    customers.drain(rt)
+    assert "ends on" not in page.look().page
+    assert "undo" not in page.buttons
+    found = shown(local, stage, stage.shapes["multi_item"][1])
+    assert (found["schedule"], items(local, stage)) == (None, before)
+
+
+def portal(app: Flask, stage: make.Stage) -> Browser:
+    return guest(app, stage, "multi_item").look()
 
 
 def test_when_its_period_is_over_the_item_is_gone_and_the_rest_is_billed(
