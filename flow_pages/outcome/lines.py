@@ -1,0 +1,98 @@
+"""One line for each subscription, as the customer reads it, and *done* only for what was read back from Stripe."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from connect_app.models.base import Json
+from flow_pages.outcome import verified
+from flow_pages.outcome.done import Done
+from jobs import actions
+
+_UNDO = {
+    "cancel": "Undo the cancellation",
+    "item_cancel": "Undo the cancellation",
+    "pause": "End the pause now",
+    "extension": "End the free time now",
+}
+_ASKED = {
+    "cancel": "Cancel your subscription",
+    "item_cancel": "Cancel a part of your subscription",
+    "discount": "Apply your discount",
+    "pause": "Pause your subscription",
+    "extension": "Give you free time",
+    "trial_extension": "Make your trial longer",
+    "plan_change": "Change your plan",
+    "resume": "Resume your subscription",
+    "undo_cancel": "Keep your subscription",
+    "payment_method": "Use your new card",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the receipt, about this `subscription`.
+
+    `kind` is the macros' (ok, waiting, attention, failed); `facts` are labels and values, `undo` the button.
+    """
+
+    kind: str
+    title: str
+    text: str
+    facts: tuple[tuple[str, str], ...]
+    can_undo: bool
+    undo: str = _UNDO["cancel"]
+    subscription: str = ""
+
+
+def lines(
+    found: Sequence[Done],
+    *,
+    offer: Json | None,
+    business: str,
+    locale: str,
+    now: datetime,
+    resumes_at: datetime | None,
+    owing: Collection[str],
+) -> list[Line]:
+    """What the customer reads; `offer` is the choice's, with the terms that were promised, `resumes_at` when a pause ends, if it does.
+
+    `owing` are the ids of subscriptions with an open invoice.
+    """
+    return [_line(done, offer, business, locale, now, resumes_at, is_owing=done.action.subscription in owing) for done in found]
+
+
+def accepted(offer: Json, told: str) -> Line:
+    """The line of what changes nothing on Stripe, with the terms that were promised and what `told` says of it."""
+    terms = tuple((str(label), str(value)) for label, value in offer.get("terms", ()))
+    return Line(kind="waiting", title=str(offer.get("headline", "")), text=told, facts=terms, can_undo=False)
+
+
+def _line(
+    done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None, *, is_owing: bool
+) -> Line:
+    action, receipt = done.action, done.receipt
+    if done.is_verified and receipt is not None:
+        title, text, facts = verified.told(action, receipt, offer, locale, now, resumes_at, is_owing=is_owing)
+        return Line(
+            kind="ok",
+            title=title,
+            text=text,
+            facts=facts,
+            can_undo=done.can_undo(now),
+            undo=_UNDO.get(action.verb, ""),
+            subscription=action.subscription,
+        )
+    if done.is_following:
+        return _plain("waiting", _ASKED[action.verb], "An earlier change of this subscription is still on its way. Yours follows it.")
+    if done.is_in_flight:
+        return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
+    if action.state == "failed":
+        return _plain("failed", f"{_ASKED[action.verb]}: this could not be done", f"Please contact {business}; they can see what happened.")
+    if action.code == actions.YOURS:
+        return _plain("waiting", _ASKED[action.verb], f"{business} has been asked to do this. Nothing has been changed yet.")
+    return _plain("waiting", _ASKED[action.verb], f"Your request is with the team at {business}. They have been told and will see to it.")
+
+
+def _plain(kind: str, title: str, text: str) -> Line:
+    return Line(kind=kind, title=title, text=text, facts=(), can_undo=False)

@@ -1,0 +1,100 @@
+"""To whom a letter goes, and what is put around it: the way to the portal, and in test mode whom it would have gone to."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connect_app.models import Action, Customer, FlowSession, Membership, PortalLink, User, Workspace
+from connect_app.models.base import Json
+from connect_app.runtime import Runtime
+from jobs import mail, owners
+from jobs.letters.words import PORTAL, Letter
+
+
+def passed_on(rt: Runtime, session: Session, row: FlowSession, choice_id: str, headline: str) -> None:
+    """To the owners: a customer has accepted what Holdfast cannot do, and is told that they know of it."""
+    owners.write(
+        rt,
+        session,
+        row.workspace_id,
+        row.mode,
+        topic=f"choice/{choice_id}",
+        subject="A customer has accepted an offer that is yours to keep",
+        lines=[
+            f"The customer {row.customer} has accepted: {headline}",
+            "Holdfast changes nothing on Stripe for it: please see to it, and tell them.",
+        ],
+        page=f"/sessions/{row.id}",
+        sign=f"Holdfast, {row.mode} mode",
+    )
+
+
+def send(session: Session, action: Action, letter: Letter, *, topic: str, now: datetime) -> None:
+    """Ask for the letter once per action and topic (`settled`, `received`), to whom the action's mode allows."""
+    to, problem = addressee(session, action)
+    is_live = action.mode == "live"
+    link, told = _portal(session, action, now)
+    text = letter.text.replace(PORTAL, f"{told}\n\n" if told else "", 1)
+    mail.ask(
+        session,
+        workspace_id=action.workspace_id,
+        topic=f"action/{action.id}/{topic}",
+        to=to,
+        subject=letter.subject if is_live else f"[Test] {letter.subject}",
+        text=text if is_live else f"{text}\n{_instead_of(session, action)}\n",
+        now=now,
+        link=link,
+        problem=problem,
+    )
+
+
+def addressee(session: Session, action: Action) -> tuple[str | None, str | None]:
+    """(address, None) or (None, why there is none): the customer in live mode, in test mode nobody but the workspace's first owner."""
+    if action.mode == "live":
+        email = _customer(session, action)
+        return (email, None) if email else (None, "the customer has no email address")
+    owner = session.execute(
+        select(User.email)
+        .join(Membership, Membership.user_id == User.id)
+        .where(Membership.workspace_id == action.workspace_id, Membership.role == "owner")
+        .order_by(Membership.created_at, User.id)
+        .limit(1)
+    ).scalar_one_or_none()
+    return (owner, None) if owner else (None, "no owner to send test mail to")
+
+
+def _portal(session: Session, action: Action, now: datetime) -> tuple[Json | None, str | None]:
+    """(the customer's portal link as mail wants it, the line around it): where the buttons are; a letter's own link changes nothing."""
+    kept = session.execute(
+        select(PortalLink).where(
+            PortalLink.workspace_id == action.workspace_id,
+            PortalLink.mode == action.mode,
+            PortalLink.customer == action.customer,
+            PortalLink.revoked_at.is_(None),
+            PortalLink.expires_at > now,
+        )
+    ).scalar_one_or_none()
+    if kept is None:
+        return None, None
+    has_ended = any(str(call["method"]).endswith(".cancel") for call in (action.call or {}).get("requests") or ())
+    is_undone_there = action.state == "verified" and action.verb in ("cancel", "item_cancel", "pause", "extension") and not has_ended
+    said = "You can see it, and take it back while that is possible, on this page:" if is_undone_there else "Your subscriptions are here:"
+    return {"purpose": "portal", "row_id": kept.id, "epoch": kept.epoch, "path": "/portal/{token}"}, said + "\n{link}"
+
+
+def _customer(session: Session, action: Action) -> str | None:
+    return session.execute(
+        select(Customer.email).where(Customer.connection_id == action.connection_id, Customer.id == action.customer)
+    ).scalar_one_or_none()
+
+
+def _instead_of(session: Session, action: Action) -> str:
+    """Whom a letter of test mode would have gone to."""
+    email = _customer(session, action)
+    return f"[Test mode: in live mode, this letter goes to the customer {action.customer}, {email or 'who has no email address'}.]"
+
+
+def business(session: Session, action: Action) -> str:
+    """The name the customer knows the business by."""
+    return session.execute(select(Workspace.name).where(Workspace.id == action.workspace_id)).scalar_one()
