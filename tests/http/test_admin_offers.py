@@ -308,6 +308,12 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost(rt: Ru
     assert (versions(rt, stage), len(kept(rt, stage))) == (before, 1)
 
 
+def test_each_mistake_is_told_at_once_and_none_that_nobody_made(editor: Member) -> None:
+    typed = {"how": "mint", "duration": "once", "amounts": ["XYZ", "5"], "starts_on": "2027-01-02", "ends_on": "2027-01-01", "headline": ""}
+    page = refused(editor, "/offers/new?kind=discount", **{**COMMON, **typed})
+    assert set(re.findall(r'id="([a-z_]+)-error"', page)) == {"amounts", "ends_on", "headline"}
+
+
 def test_markup_that_was_typed_is_text(rt: Runtime, stage: make.Stage, editor: Member) -> None:
     one = made(rt, stage, editor, "pause", **{**BREAK, "name": NASTY, "headline": NASTY, "accept": NASTY})
     for path in ("/offers", f"/offers/{one.id}", f"/offers/{one.id}/preview", f"/offers/{one.id}/reach"):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -66,6 +67,14 @@ def number(typed: str | None) -> int | str | None:
     """A whole number where it is one; what else was typed is left for the document to refuse."""
     found = (typed or "").strip()
     return int(found) if _WHOLE.fullmatch(found) else found or None
+
+
+def day(typed: str | None) -> date | None:
+    """A day written as 2026-12-31; None for anything else."""
+    try:
+        return date.fromisoformat(typed or "")
+    except ValueError:
+        return None
 
 
 def text(number: int | None) -> str:

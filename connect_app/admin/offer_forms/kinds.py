@@ -56,7 +56,10 @@ class DiscountForm(OfferForm):
         if is_months and not self.months.data:
             self.note("months", "Say for how many months.")
         amounts, percent = self.minor_units(self.amounts, is_charged=True), self.percent_off.data.removesuffix("%").strip()
-        if not percent and not amounts and not self.amounts.errors:
+        if self.amounts.errors:
+            # What is wrong has been said; of the whole nothing can be said before that is right.
+            return {"coupons": coupons}
+        if not percent and not amounts:
             self.note("percent_off", "Write a percentage, or an amount for at least one currency.")
         elif percent and amounts:
             self.note("percent_off", "Write a percentage or amounts, and not both.")

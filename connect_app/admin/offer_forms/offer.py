@@ -167,6 +167,12 @@ class OfferForm(FlaskForm):  # type: ignore[misc]
         if not field.data or len(field.data) > LONGEST_NAME:
             raise ValidationError(f"Write a name of at most {LONGEST_NAME} characters.")
 
+    def validate_ends_on(self, field: Any) -> None:
+        # The document says so as well, but only where all else is right in it.
+        first, last = (entries.day(one.data) for one in (self.starts_on, field))
+        if first and last and last < first:
+            raise ValidationError("The last day is before the first one.")
+
     def _copy(self, field: Any) -> None:
         text = field.data or ""
         if problem := wording.problem(text, self.types) or wording.unknown(text, self.types):
