@@ -48,17 +48,21 @@ SIGNUPS: dict[str, Obj] = {
 }
 SHAPES = (
     *("monthly", *PRICES, *SIGNUPS, "discounted", "legacy_price", "past_due", "unpaid", "incomplete", "pending_update"),
-    *("canceling", "cancel_at", "paused_void", "paused_uncollectible", "paused_draft", "paused", "scheduled", "last_phase", "canceled"),
+    *("canceling", "cancel_at", "paused_void", "paused_uncollectible", "paused_draft", "paused", "scheduled", "last_phase"),
+    *("two_subscriptions", "canceled"),
 )
 """`paused_…` have their collection paused, `paused` is Stripe's own pause; `scheduled` has a phase to come, `last_phase` has none."""
 
 
 def make(local: LocalStripe, wanted: Any) -> Obj:
-    """`{account, shape, livemode?}`: a new customer of the account with one such subscription; gives `{customer, subscription, shape}`."""
-    asked = knobs.record(wanted, ("account", "shape", "livemode"), "shape")
+    """`{account, shape, livemode?, quantity?}`: a new customer of the account with one such subscription, of so many things (1);
+    gives `{customer, subscription, shape}`, for `two_subscriptions` an `other` too.
+    """
+    asked = knobs.record(wanted, ("account", "shape", "livemode", "quantity"), "shape")
     shape, account = asked.get("shape"), knobs.text(asked.get("account"), "account")
     if shape not in SHAPES:
         raise invalid(f"`shape` is one of {', '.join(SHAPES)}.", "shape")
+    quantity = knobs.whole(asked.get("quantity", 1), "quantity", 1, 1000)
     if account not in local.accounts:
         raise accounts.no_access(local.keys[False], account)
     ctx = Context(local=local, world=local.world(account, bool(asked.get("livemode"))), source="dashboard", request_id=new_id("request"))
@@ -67,12 +71,15 @@ def make(local: LocalStripe, wanted: Any) -> Obj:
     product = catalogue.create_product(ctx, {"name": f"Sold {shape}"})["id"]
     prices = [catalogue.create_price(ctx, {**each, "product": product}) for each in PRICES.get(shape, [_PLAIN])]
     items = [
-        {"price": price["id"], "quantity": place * 2 + 1} if _licensed(price) else {"price": price["id"]}
+        {"price": price["id"], "quantity": place * 2 + quantity} if _licensed(price) else {"price": price["id"]}
         for place, price in enumerate(prices)
     ]
     made = signups.create(ctx, {"customer": customer, "items": items, **SIGNUPS.get(shape, {})})
     _become(ctx, shape, made, product)
-    return {"customer": customer, "subscription": made["id"], "shape": shape}
+    told = {"customer": customer, "subscription": made["id"], "shape": shape}
+    if shape == "two_subscriptions":
+        told["other"] = signups.create(ctx, {"customer": customer, "items": items})["id"]
+    return told
 
 
 def _licensed(price: Obj) -> bool:
