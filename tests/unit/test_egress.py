@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ def corpus(port: int) -> list[str]:
         "[3fff::1]",
         "[5f00::1]", "[100::1]", "[2001:20::1]", "localhost", "LOCALHOST", "localhost.",
     ]  # fmt: skip
-    shapes = ["https://{}:{}/", "http://{}:{}/", "https://{}:{}/latest/meta-data/?x=1#y", "https://user:pass@{}:{}/"]
+    shapes = ["https://{}:{}/", "https://{}:{}/latest/meta-data/?x=1", "https://{}:{}/#y", "https://user:pass@{}:{}/"]
     urls = [shape.format(host, port) for host, shape in product(inside, shapes)]
     urls += [f"https://{host}/" for host in inside]
     tricks = [
@@ -135,15 +136,71 @@ def corpus(port: int) -> list[str]:
     return urls + [trick.format(p=port) for trick in tricks]
 
 
+# What is nobody's, everybody's, or somebody's own network: addresses at both ends of it are refused.
+CLOSED_4 = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+    "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/24", "233.252.0.0/24",
+    "239.0.0.0/8", "240.0.0.0/5", "255.255.255.254/31", "168.63.129.16/32", "169.254.169.254/32",
+)  # fmt: skip
+CLOSED_6 = (
+    "::/127", "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:2::/48", "2001:10::/28", "2001:20::/28",
+    "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fd00:ec2::/32", "fe80::/10", "fec0::/10", "ff00::/16",
+    "ff02::/16", "ff05::/16", "ff0e::/16",
+)  # fmt: skip
+OPEN = "93.184.216.34"
+# Ways of an IPv6 address to carry one of IPv4 inside it; even an open one is not written that way.
+CARRIED = ("::ffff:{}", "::{}", "64:ff9b::{}", "::ffff:0:{}")
+
+
+def closed() -> list[str]:
+    """Addresses that lead into a network, or nowhere."""
+    networks = [ipaddress.ip_network(each) for each in (*CLOSED_4, *CLOSED_6)]
+    ends = {str(network[place % network.num_addresses]) for network in networks for place in (0, 1, -1)}
+    carried = {str(ipaddress.ip_address(way.format(each))) for each in (*ends, OPEN) if ":" not in each for way in CARRIED}
+    six_to_four = {str(ipaddress.IPv6Address(0x2002 << 112 | int(ipaddress.IPv4Address(each)) << 80)) for each in ends if ":" not in each}
+    return sorted(ends | carried | six_to_four)
+
+
+def refusal(guard: egress.Guard, url: str) -> str:
+    """Why nothing is sent there. What a check refuses is not sent either."""
+    with pytest.raises((egress.Forbidden, egress.Unanswered)) as said:
+        guard.post(url, b"{}", {}, now=NOW, deadline=2)
+    with pytest.raises(egress.Forbidden, match=re.escape(str(said.value))):
+        guard.check(url)
+    return str(said.value)
+
+
+PRIVATE = "This address leads into a private network."
+
+
 def test_no_address_of_the_corpus_reaches_a_canary(canary: Listener) -> None:
     # The canary's port is let through, so that it is the address that is refused.
-    guard, urls = egress.Guard(ports=(443, canary.port)), corpus(canary.port)
+    urls = set(corpus(canary.port))
+    assert len(urls) >= 300
+    fallen = Counter(refusal(egress.Guard(ports=(443, canary.port)), url) for url in urls)
+    assert canary.came == []
+    assert fallen[PRIVATE] >= 120
+    assert fallen["Write a complete address such as https://example.com/hooks: ASCII only, no user name, spaces or fragment."] >= 120
+    assert fallen["Write a host name, or an address of four decimal numbers."] >= 30
+
+
+@pytest.mark.parametrize("way", ["typed", "a name's"])
+def test_each_address_that_is_somebodys_own_is_refused_for_itself_and_for_nothing_else(canary: Listener, way: str) -> None:
+    urls = [
+        (
+            f"https://{f'[{each}]' if ':' in each else each}:{canary.port}/hooks"
+            if way == "typed"
+            else f"https://a.example:{canary.port}/",
+            each,
+        )
+        for each in closed()
+    ]
     assert len(set(urls)) >= 300
-    for url in urls:
-        with pytest.raises((egress.Forbidden, egress.Unanswered)):
-            guard.post(url, b"{}", {}, now=NOW, deadline=2)
-        with pytest.raises(egress.Forbidden):
-            guard.check(url)
+    elsewhere = egress.Guard(resolve=lambda _host, _port: [OPEN], ports=(canary.port,))
+    for url, address in urls:
+        elsewhere.check(url)
+        guard = egress.Guard(resolve=None if way == "typed" else lambda _host, _port, told=address: [told], ports=(canary.port,))
+        assert (url, address, refusal(guard, url)) == (url, address, PRIVATE)
     assert canary.came == []
 
 
@@ -153,42 +210,79 @@ def test_the_canary_hears_what_the_operator_lets_through(canary: Listener) -> No
     assert [came.split()[1] for came in canary.came] == [b"/a", b"/b", b"/c"]
 
 
-@pytest.mark.parametrize(
-    "answers", [["93.184.216.34", "127.0.0.1"], ["127.0.0.1", "93.184.216.34"], ["::ffff:127.0.0.1"], ["fe80::1%lo"], []]
-)
-def test_a_name_is_as_closed_as_the_worst_of_its_addresses(canary: Listener, answers: list[str]) -> None:
-    guard = egress.Guard(resolve=lambda _host, _port: answers, ports=(canary.port,))
-    with pytest.raises((egress.Forbidden, egress.Unanswered)):
-        guard.post(f"https://hooks.example:{canary.port}/", b"", {}, now=NOW)
+OPEN_6 = "2606:4700:4700::1111"
+
+
+@pytest.mark.parametrize("bad", ["127.0.0.1", "::1", "10.0.0.1", "::ffff:127.0.0.1", "fe80::1%lo", "169.254.169.254", "fd00:ec2::254"])
+@pytest.mark.parametrize("good", [[OPEN], [OPEN_6], [OPEN, OPEN_6], [OPEN_6, "1.1.1.1", OPEN]])
+def test_a_name_is_as_closed_as_the_worst_of_its_addresses(canary: Listener, good: list[str], bad: str) -> None:
+    url = f"https://hooks.example:{canary.port}/"
+    for place in range(len(good) + 1):
+        guard = egress.Guard(resolve=lambda _host, _port, at=place: [*good[:at], bad, *good[at:]], ports=(canary.port,))
+        assert refusal(guard, url) == PRIVATE
+    egress.Guard(resolve=lambda _host, _port: good, ports=(canary.port,)).check(url)
     assert canary.came == []
 
 
-def test_a_name_that_changes_its_answer_is_asked_once_and_looked_at_each_time(canary: Listener) -> None:
-    answers = [["93.184.216.34"], ["127.0.0.1"]]
+def test_a_name_without_an_address_is_no_host() -> None:
+    assert refusal(egress.Guard(resolve=lambda _host, _port: []), "https://hooks.example/") == "There is no such host."
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1", "::1", OPEN, OPEN_6, "10.0.0.1"])
+def test_what_the_operator_lets_through_opens_nothing_beside_it(canary: Listener, other: str) -> None:
+    with listening(saying(OK), "127.0.0.2", canary.port) as mine:
+        for answers in (["127.0.0.2", other], [other, "127.0.0.2"], ["127.0.0.2", other, "127.0.0.2"]):
+            guard = egress.Guard([ipaddress.ip_network("127.0.0.2/32")], resolve=lambda _host, _port, told=answers: told)
+            for scheme in ("http", "https"):
+                assert refusal(guard, f"{scheme}://hooks.example:{canary.port}/") == PRIVATE
+    assert mine.came == canary.came == []
+
+
+def test_a_name_that_changes_its_answer_is_looked_at_each_time(canary: Listener) -> None:
+    answers = [[OPEN], ["127.0.0.1"], [OPEN, "127.0.0.1"], [OPEN_6], ["::1"]]
     guard = egress.Guard(resolve=lambda _host, _port: answers.pop(0), ports=(canary.port,))
-    guard.check(f"https://hooks.example:{canary.port}/")
-    with pytest.raises(egress.Forbidden):
-        guard.post(f"https://hooks.example:{canary.port}/", b"", {}, now=NOW)
+    url = f"https://hooks.example:{canary.port}/"
+    guard.check(url)
+    for _ in range(2):
+        with pytest.raises(egress.Forbidden, match="private"):
+            guard.post(url, b"", {}, now=NOW)
+    guard.check(url)
+    with pytest.raises(egress.Forbidden, match="private"):
+        guard.post(url, b"", {}, now=NOW)
+    assert answers == []
+    assert canary.came == []
+
+
+@pytest.mark.parametrize(("scheme", "host"), [("http", "localhost"), ("https", "localhost"), ("http", "hooks.example")])
+def test_what_was_looked_at_is_what_is_connected_to_whatever_the_name_says_by_then(canary: Listener, scheme: str, host: str) -> None:
     asked: list[str] = []
 
     def rebinding(host: str, _port: int) -> list[str]:
         asked.append(host)
         return ["127.0.0.2"] if len(asked) == 1 else ["127.0.0.1"]
 
+    # Of itself, localhost is where the canary sits: a second look by whoever makes the connection would wake it.
     with listening(saying(OK), "127.0.0.2", canary.port) as mine:
-        allowed = egress.Guard([ipaddress.ip_network("127.0.0.2/32")], resolve=rebinding)
-        assert allowed.post(f"http://hooks.example:{canary.port}/x", b"", {}, now=NOW).text == "ok"
-    assert asked == ["hooks.example"]
-    assert f"Host: hooks.example:{canary.port}".encode() in mine.came[0]
+        guard = egress.Guard([ipaddress.ip_network("127.0.0.2/32")], resolve=rebinding)
+        try:
+            assert guard.post(f"{scheme}://{host}:{canary.port}/x", b"", {}, now=NOW, deadline=2).text == "ok"
+            assert f"Host: {host}:{canary.port}".encode() in mine.came[0]
+        except egress.Unanswered:
+            assert scheme == "https", "the listener speaks no TLS"
+    assert asked == [host]
+    assert len(mine.came) == 1
     assert canary.came == []
 
 
-def test_a_redirect_is_an_answer_and_nothing_more(canary: Listener) -> None:
-    away = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{canary.port}/\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n".encode()
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("where", ["http://127.0.0.1:{}/", "//127.0.0.1:{}/", "http://[::1]:{}/", "http://localhost:{}/"])
+def test_a_redirect_is_an_answer_and_nothing_more(canary: Listener, status: int, where: str) -> None:
+    to = where.format(canary.port)
+    away = f"HTTP/1.1 {status} Away\r\nLocation: {to}\r\nRefresh: 0; url={to}\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n".encode()
     with listening(saying(away), "127.0.0.2") as sink:
         guard = egress.Guard([ipaddress.ip_network("127.0.0.2/32")])
         for _ in range(2):
-            assert guard.post(f"http://127.0.0.2:{sink.port}/", b"", {}, now=NOW).status == 302
+            assert guard.post(f"http://127.0.0.2:{sink.port}/", b"", {}, now=NOW).status == status
     assert len(sink.came) == 2
     assert b"Cookie" not in sink.came[1]
     assert canary.came == []
