@@ -162,12 +162,13 @@ def closed() -> list[str]:
 
 
 def refusal(guard: egress.Guard, url: str) -> str:
-    """Why nothing is sent there. What a check refuses is not sent either."""
-    with pytest.raises((egress.Forbidden, egress.Unanswered)) as said:
-        guard.post(url, b"{}", {}, now=NOW, deadline=2)
-    with pytest.raises(egress.Forbidden, match=re.escape(str(said.value))):
+    """Why nothing is sent there. It is checked first: a guard with a hole fails the test before anything leaves this machine."""
+    with pytest.raises(egress.Forbidden) as said:
         guard.check(url)
-    return str(said.value)
+    with pytest.raises((egress.Forbidden, egress.Unanswered)) as sent:
+        guard.post(url, b"{}", {}, now=NOW, deadline=2)
+    assert str(said.value).startswith(str(sent.value))
+    return str(sent.value)
 
 
 PRIVATE = "This address leads into a private network."
@@ -239,16 +240,15 @@ def test_what_the_operator_lets_through_opens_nothing_beside_it(canary: Listener
 
 
 def test_a_name_that_changes_its_answer_is_looked_at_each_time(canary: Listener) -> None:
-    answers = [[OPEN], ["127.0.0.1"], [OPEN, "127.0.0.1"], [OPEN_6], ["::1"]]
+    inside = ["127.0.0.1"], [OPEN, "127.0.0.1"], ["::1"]
+    answers = [[OPEN], *(each for each in inside[:2] for _ in range(2)), [OPEN_6], inside[2], inside[2]]
     guard = egress.Guard(resolve=lambda _host, _port: answers.pop(0), ports=(canary.port,))
     url = f"https://hooks.example:{canary.port}/"
     guard.check(url)
     for _ in range(2):
-        with pytest.raises(egress.Forbidden, match="private"):
-            guard.post(url, b"", {}, now=NOW)
+        assert refusal(guard, url) == PRIVATE
     guard.check(url)
-    with pytest.raises(egress.Forbidden, match="private"):
-        guard.post(url, b"", {}, now=NOW)
+    assert refusal(guard, url) == PRIVATE
     assert answers == []
     assert canary.came == []
 
