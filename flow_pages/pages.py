@@ -12,7 +12,7 @@ from connect_app.models import Choice, PortalLink
 from connect_app.models.base import Json
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
-from flow_pages import cancels, links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
+from flow_pages import cancels, coming, links, offer_pages, offers, outcome, sessions, shapes, spoken, steps, theme, wording
 from flow_pages.document import LinkOffer
 from flow_pages.offer_pages import OfferPage
 from flow_pages.shapes import Shape
@@ -169,7 +169,11 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         named = [("Plan", plan)] if len(subscription.items) == 1 else []
         if "renewal_date" not in words or not words["renewal_date"].is_known:
             words |= {"renewal_date": wording.word(subscription.current_period_end, visit.reader)}
-        told["consequences"] = named + ([] if is_request else shapes.consequences(reach.this, shape, names, visit.reader))
+        lines = [] if is_request else shapes.consequences(reach.this, shape, names, visit.reader)
+        planned = coming.of(session, visit.connection.id, [subscription], visit.reader).get(subscription.id)
+        if planned is not None and not is_request:
+            lines.append((f"Planned for {spoken.day(planned.at, visit.reader)}", f"{planned.plan}: given up with the cancellation"))
+        told["consequences"] = named + lines
         told["told"], told["ends_at_once"] = reach.told, reach.this.is_at_once and not is_request
         if reach.parts:
             told["parts"] = [shapes.in_part(part, subscription, visit.reader) for part in reach.parts]
@@ -238,6 +242,8 @@ def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str
         return "A part of your subscription is canceled", None, "ok"
     if len(verified) == len(done) and len({one.action.verb for one in done}) > 1:
         return "This is how it stands now", None, "ok"
+    if len(verified) == len(done) and len(done) > 1 and verb == "cancel":
+        return "Your subscriptions are canceled", None, "ok"
     if len(verified) == len(done):
         return wording.render(visit.flow.done.canceled if verb == "cancel" else visit.flow.done.saved, visit.words), None, "ok"
     if verified:

@@ -138,6 +138,8 @@ def _settled(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
         else:
             unused = "Credited on a last invoice, made at once" if bills else "Credited to your next invoice, if there is one"
         lines.append(("Paid time that is left", unused))
+    if ending.subscription.status is Status.INCOMPLETE:
+        return [("Charges after that", "None")]  # it has not begun
     label = "Usage and charges not billed yet" if _is_metered(ending.subscription) else "Charges not billed yet"
     lines.append((label, "Billed at once, on a last invoice" if bills else "Not billed"))
     return [*lines, ("Charges after that", "None")]

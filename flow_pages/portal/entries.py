@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from connect_app.stripe_gateway import objects
 from flow_pages import outcome, shapes, spoken
+from flow_pages.coming import Coming
 from flow_pages.portal.guests import Guest
 from flow_pages.portal.parts import Ending
 from flow_pages.shapes import Shape
@@ -13,6 +14,8 @@ from jobs.plans import months
 
 # How long the page goes on telling what was done here.
 _TOLD_FOR = timedelta(days=1)
+# So long the mirror may lag behind what was read back before the page shows what it has.
+_NEWS_WITHIN = timedelta(seconds=30)
 _FREE = "mark_uncollectible"
 
 
@@ -28,7 +31,7 @@ class Entry:
     notice: str | None
     told: tuple[str, str, str] | None
     can_cancel: bool
-    can_undo: bool
+    undo: str | None
     can_pause: bool
     resume: str | None
 
@@ -39,15 +42,16 @@ def of(
     done: outcome.Done | None,
     guest: Guest,
     *,
+    coming: Coming | None,
     ending: Ending | None,
     can_pause: bool,
     now: datetime,
 ) -> Entry:
-    """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here. `ending` is the
-    item that ends alone.
+    """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here. `coming` is what
+    its schedule has in store, `ending` the item that ends alone.
     """
     shape = shapes.of(one, now)
-    is_busy = done is not None and done.is_in_flight
+    is_busy = done is not None and (done.is_in_flight or is_behind(one, done, now))
     notice = None
     if is_busy:
         notice = "A change to this subscription is on its way. This page shows it once it is confirmed."
@@ -61,11 +65,11 @@ def of(
         plan=spoken.plan(one, names),
         price=spoken.price(one, spoken.LANGUAGE),
         badge=("waiting", "Changing") if is_busy else _badge(one, shape),
-        facts=[*_facts(one, names, shape), *([(f"{ending.name}: ends on", spoken.day(ending.at, spoken.LANGUAGE))] if ending else [])],
+        facts=[*_facts(one, names, shape), *([(f"From {spoken.day(coming.at, spoken.LANGUAGE)}", coming.plan)] if coming else [])],
         notice=notice,
         told=None if is_busy or done is None else _told(done, one, guest, now),
         can_cancel=not is_busy and shape not in (Shape.ENDED, Shape.CANCELING),
-        can_undo=can_act and (shape is Shape.CANCELING or ending is not None),
+        undo=(f"Keep {ending.name}" if ending else "Undo the cancellation" if shape is Shape.CANCELING else None) if can_act else None,
         can_pause=can_act and can_pause,
         resume=_resume(one, shape) if can_act else None,
     )
@@ -80,6 +84,25 @@ _BADGES = {
     Shape.ORDINARY: ("ok", "Active"),
     Shape.UNKNOWN: ("neutral", "Unknown"),
 }
+
+
+def is_behind(one: objects.Subscription, done: outcome.Done, now: datetime) -> bool:
+    """Whether the mirror still shows what was there before a change that has been read back since: for seconds, until its news are in."""
+    action = done.action
+    if not done.is_verified or now - action.changed_at > _NEWS_WITHIN:
+        return False
+    is_leaving = one.is_ended or one.is_scheduled_to_cancel
+    match action.verb:
+        case "cancel":
+            return not is_leaving
+        case "undo_cancel":
+            return is_leaving
+        case "pause" | "extension":
+            return one.pause is None
+        case "resume":
+            return one.is_paused
+        case _:
+            return False
 
 
 def can_resume(one: objects.Subscription) -> bool:

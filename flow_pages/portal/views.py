@@ -1,7 +1,7 @@
 """The portal's pages: parse, one verb, render. A GET changes nothing; a POST answers 303 to a page of ours."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from connect_app import limits, runtime
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway import objects
 from flow_pages import cards, customers, links, offer_pages, outcome, sessions, shapes, spoken, theme, views
-from flow_pages.portal import codes, entries, guests, invoices, parts, pausing
+from flow_pages.portal import codes, entries, guests, invoices, listing, parts, pausing
 from flow_pages.portal.guests import Guest
 from flow_pages.shapes import Shape
 from jobs import actions
@@ -34,10 +34,10 @@ def show(token: str) -> Response:
     with rt.transaction(guest.link.workspace_id) as session:
         held = guests.subscriptions(session, guest)
         done = outcome.of_customer(session, guest.connection_id, guest.link.customer, [one.id for one in held])
-        listed = _entries(rt, session, guest, held, done)
+        listed = listing.of(session, guest, held, done, rt.now())
         card_note = invoices.card_note(session, guest) if "card" in request.args else None
         has_invoices = invoices.are_there(session, guest)
-    is_waiting = any(one.is_in_flight for one in done.values())
+    is_waiting = listing.is_waiting(held, done, rt.now())
     frame = _frame(rt, guest)
     page = theme.draw(
         "portal.html",
@@ -47,7 +47,7 @@ def show(token: str) -> Response:
         card_note=card_note,
         is_gone="gone" in request.args,
         has_invoices=has_invoices,
-        can_update_card=guest.account is not None and any(entry.can_cancel or entry.can_undo for entry in listed),
+        can_update_card=guest.account is not None and any(entry.can_cancel or entry.undo is not None for entry in listed),
         poll_url=f"{frame['path']}/status" if is_waiting else None,
         leave=guest.preferences.return_url if links.origin_of(guest.preferences.return_url or "") else None,
         refresh=2 if is_waiting else None,
@@ -67,7 +67,7 @@ def status(token: str) -> Response:
         guest = guests.of(session, rt, token)
         held = guests.subscriptions(session, guest)
         done = outcome.of_customer(session, guest.connection_id, guest.link.customer, [one.id for one in held])
-    return jsonify(settled=not any(one.is_in_flight for one in done.values()), url=links.portal_path(rt, guest.link))
+    return jsonify(settled=not listing.is_waiting(held, done, rt.now()), url=links.portal_path(rt, guest.link))
 
 
 @blueprint.get("/portal/<token>/invoices")
@@ -215,26 +215,6 @@ def _frame(rt: Runtime, guest: Guest) -> dict[str, str | None]:
         "form_token": links.form_token(rt, guest.link.id, guest.link.epoch),
         "test_text": "Test mode" if guest.link.mode == "test" else None,
     }
-
-
-def _entries(
-    rt: Runtime, session: Session, guest: Guest, held: Sequence[objects.Subscription], done: dict[str, outcome.Done]
-) -> list[entries.Entry]:
-    now = rt.now()
-    names = mirror.product_names(session, guest.connection_id, spoken.names_wanted(held)) if guest.connection_id else {}
-    ending = parts.ending(session, guest.connection_id, guest.link.customer, held, now)
-    return [
-        entries.of(
-            one,
-            names,
-            done.get(one.id),
-            guest,
-            ending=ending.get(one.id),
-            can_pause=pausing.offered(session, guest, one, now) is not None,
-            now=now,
-        )
-        for one in held
-    ]
 
 
 def _ask(

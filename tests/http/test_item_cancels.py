@@ -81,7 +81,6 @@ def test_one_item_ends_with_the_period_the_rest_goes_on_and_it_can_be_taken_back
         [(plan_price, one), (seat_price, three)],
         [(plan_price, one)],
     ]
-    assert "ends on" in portal(app, stage).page
     assert len(letters(rt, stage)) == 1
     assert re.fullmatch(r"3 × .+ ends on .+", letters(rt, stage)[0])
     browser.press("undo")
@@ -100,10 +99,10 @@ def test_the_portal_tells_of_the_item_that_ends_and_keeps_it(app: Flask, rt: Run
     canceled(app, stage, seats)
     customers.drain(rt)
     page = portal(app, stage)
-    assert re.search(r"<dt>3 × [^<]+: ends on</dt>", page.page)
+    assert "Keep 3 × " in page.page
     page.press("undo", subscription=stage.shapes["multi_item"][1])
     customers.drain(rt)
-    assert "ends on" not in page.look().page
+    assert "Keep 3 × " not in page.look().page
     assert "undo" not in page.buttons
     found = shown(local, stage, stage.shapes["multi_item"][1])
     assert (found["schedule"], items(local, stage)) == (None, before)

@@ -129,6 +129,23 @@ def test_cancel_leads_through_the_flow_and_never_mind_comes_back(app: Flask, rt:
     assert effects(local, subscription) == ["cancel_at_period_end", "undo_cancel"]
 
 
+def test_a_page_that_is_behind_what_was_read_back_says_so_until_its_news_are_in(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    subscription = stage.shapes["monthly"][1]
+    flow = customers.handed_over(app, stage, "monthly").look().press("skip").press("confirm")
+    customers.drain(rt)
+    flow.look().press("undo")
+    customers.drain(rt)
+    with rt.transaction(stage.workspace_id) as session:
+        raw = "jsonb_set(raw::jsonb, '{cancel_at_period_end}', 'true')"
+        session.execute(text(f"update subscriptions set raw = {raw} where id = :id"), {"id": subscription})  # noqa: S608
+    portal = guest(app, stage, "monthly").look()
+    assert "Changing" in portal.page
+    assert "undo" not in portal.buttons
+    assert not app.test_client().get(f"{portal.path}/status").json["settled"]
+    with freeze_time(rt.now() + timedelta(seconds=31), tick=True):
+        assert "Cancels soon" in portal.look().page
+
+
 def test_undo_takes_back_what_was_canceled_elsewhere(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     subscription = stage.shapes["already_canceling"][1]
     guest(app, stage, "already_canceling").look().press("undo", subscription=subscription)
