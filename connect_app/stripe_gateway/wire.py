@@ -147,6 +147,8 @@ def _failure(error: stripe.StripeError) -> StripeFailure:
         return Transient(**facts, ambiguous=code == "idempotency_key_in_use")
     if isinstance(error, stripe.oauth_error.OAuthError):
         return Refused(**facts)
+    if not isinstance(body, Mapping):  # Stripe says why it refuses: this was cut short on its way, or somebody in between said it
+        return unreadable(facts["message"], status, facts["request_id"])
     if status == 401 or (status == 403 and code == "account_invalid"):
         return AccessLost(**facts)
     if status == 404 and code == "resource_missing":

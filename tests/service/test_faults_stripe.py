@@ -1,5 +1,6 @@
 """Stripe on its bad days, row by row of the fault matrix: busy, wrong, down for hours, changed meanwhile by other hands."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from connect_app import config, ids
+from connect_app import config, ids, runtime
 from connect_app.models import Action, Connection, Workspace
 from jobs import actions, budget, work
 from sandbox.stripe import accounts
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
-from tests.service import ledgers
+from tests.service import ledgers, severing
 from tests.service.ledgers import Stage
 
 # What each wish does to Stripe, by the ledger of effects; the schedule of a plan change shows as `other`.
@@ -106,6 +107,38 @@ def test_a_fault_at_any_call_of_several_leaves_each_of_them_done_once(stage: Sta
         [schedule] = schedules(stage, action)
         assert [phase["items"][0]["price"] for phase in schedule["phases"]][-1] == other_price(stage)
     else:
+        assert stage.stripe_says("hf_made")["times_redeemed"] == 1
+
+
+# F20: the answer begins and does not end, on a real line and with the SDK's own way of reading it.
+
+
+@pytest.fixture
+def line(stage: Stage) -> Iterator[severing.Line]:
+    """The stage's way to Stripe over a socket that can be cut."""
+    with severing.line(stage.local) as line:
+        settings = stage.rt.settings.model_copy(update={"stripe_api_base": line.url})
+        networked = runtime.open_runtime(settings)
+        in_process, stage.rt = stage.rt, dataclasses.replace(stage.rt, gateways=networked.gateways)
+        yield line
+        stage.rt = in_process
+        networked.close()
+
+
+@pytest.mark.parametrize("wish", ["cancel", "mint", "plan_change"])
+@pytest.mark.parametrize("at", severing.PLACES)
+def test_an_answer_that_breaks_off_at_any_byte_leaves_each_call_done_once(stage: Stage, line: severing.Line, wish: str, at: str) -> None:
+    line.cuts_each_once(at)
+    action = ask(stage, wish)
+    done = stage.run(action)
+    assert (done.state, done.code, done.message) == ("verified", None, None)
+    # The looks before and after were cut as well, each of them once.
+    assert line.cut == {"cancel": 2, "mint": 4, "plan_change": 6}[wish]
+    assert seen(stage, action) == EFFECTS[wish]
+    assert len({row["idempotency_key"] for row in stage.writes()}) == len({row["path"] for row in stage.writes()})
+    if wish == "plan_change":
+        assert len(schedules(stage, action)) == 1
+    if wish == "mint":
         assert stage.stripe_says("hf_made")["times_redeemed"] == 1
 
 
