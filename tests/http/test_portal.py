@@ -235,7 +235,10 @@ def test_a_revoked_link_is_dead_at_once_and_for_good(app: Flask, rt: Runtime, st
         row = session.execute(select(PortalLink)).scalar_one()
         assert portals.revoke(session, row.id, rt.now())
         assert not portals.revoke(session, row.id, rt.now())
-    assert app.test_client().get(old).status_code == 410
+        preferences.save(session, stage.workspace_id, "return_url", "https://shop.example/account", rt.now())
+    dead = app.test_client().get(old)
+    assert dead.status_code == 410
+    assert 'href="https://shop.example/account"' in dead.get_data(as_text=True)
     new = link(app, stage, "cus_A")
     assert new != old
     assert app.test_client().get(new).status_code == 200
