@@ -12,7 +12,8 @@ import pytest
 from connect_app import config, ids, runtime
 from connect_app.models import Action, Connection, Workspace
 from jobs import actions, budget, work
-from sandbox.stripe import accounts
+from sandbox.stripe import accounts, pauses, subscriptions
+from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
@@ -58,7 +59,7 @@ def other_price(stage: Stage) -> str:
     return found
 
 
-def ask(stage: Stage, wish: str) -> Action:
+def ask(stage: Stage, wish: str, **whose: Any) -> Action:
     soon = (stage.rt.now() + timedelta(days=7)).replace(microsecond=0).isoformat()
     later = (stage.rt.now() + timedelta(days=70)).replace(microsecond=0).isoformat()
     made: dict[str, Any] = {"id": "hf_made", "name": "15% off", "percent_off": "15", "duration": "once"}
@@ -71,7 +72,7 @@ def ask(stage: Stage, wish: str) -> Action:
         "plan_change": ("plan_change", {"offer_id": "off_1", "when": "period_end", "proration": "none", "price": other_price(stage)}),
     }
     verb, intent = intents[wish]
-    return stage.ask(shape_of(wish), verb, intent)
+    return stage.ask(shape_of(wish), verb, intent, **whose)
 
 
 def once(when: Callable[[str, str], bool], do: Callable[[], object]) -> Callable[[str, str], None]:
@@ -314,6 +315,90 @@ def test_a_cancel_of_what_was_canceled_at_stripe_meanwhile_is_done(stage: Stage)
     stage.change(action.subscription, status="canceled")
     assert stage.run(action).state == "verified"
     assert stage.writes() == []
+
+
+# What else other hands do, and which wishes no longer fit what is there then.
+MEANWHILE: dict[str, dict[str, str]] = {
+    "past_due": {"plan_change": "past_due"},
+    "unpaid": dict.fromkeys(("discount", "mint", "pause", "extension", "plan_change"), "unpaid"),
+    "paused": dict.fromkeys(("pause", "extension", "plan_change"), "paused_by_stripe"),
+    "paused_elsewhere": dict.fromkeys(("pause", "extension", "plan_change"), "paused_already"),
+    "other_plan": {},
+    "more_of_it": {},
+    "canceling": {},
+}
+
+
+def meanwhile(stage: Stage, id: str, what: str) -> None:
+    world = stage.local.world(stage.account, False)
+    by_hand, item = (
+        Context(local=stage.local, world=world, source="dashboard", request_id="req_1"),
+        stage.stripe_says(id)["items"]["data"][0],
+    )
+    match what:
+        case "past_due" | "unpaid":
+            stage.change(id, status=what)
+        case "paused":
+            pauses.pause(by_hand, id, {})
+        case "paused_elsewhere":
+            subscriptions.update(by_hand, id, {"pause_collection": {"behavior": "keep_as_draft"}})
+        case "other_plan":
+            other = world.put({**stage.stripe_says(item["price"]["id"]), "id": f"price_other{id}"})
+            subscriptions.update(by_hand, id, {"items": [{"id": item["id"], "price": other["id"]}], "proration_behavior": "none"})
+        case "more_of_it":
+            subscriptions.update(by_hand, id, {"items": [{"id": item["id"], "quantity": 7}], "proration_behavior": "none"})
+        case "canceling":
+            subscriptions.update(by_hand, id, {"cancel_at_period_end": True})
+
+
+def standing(subscription: dict[str, Any], wish: str) -> dict[str, Any]:
+    """What this wish is not about."""
+    about = {"pause": "pause_collection", "extension": "pause_collection"}.get(wish)
+    bought = [(item["price"]["id"], item["quantity"]) for item in subscription["items"]["data"]]
+    return {"items": bought, **{name: subscription[name] for name in ("status", "pause_collection", "trial_end") if name != about}}
+
+
+@pytest.mark.parametrize("what", list(MEANWHILE))
+def test_an_offer_on_what_became_another_fits_it_or_changes_nothing_and_a_cancel_is_done(stage: Stage, what: str) -> None:
+    for wish, effects in EFFECTS.items():
+        made = stage.control("POST", "shapes", {"account": stage.account, "shape": "canceling" if wish == "plan_change" else "monthly"})
+        action = ask(stage, wish, customer=made["customer"], subscription=made["subscription"])
+        meanwhile(stage, action.subscription, what)
+        before = stage.stripe_says(action.subscription)
+        done, after = stage.run(action), stage.stripe_says(action.subscription)
+        code = MEANWHILE[what].get(wish)
+        assert (wish, done.state, done.code) == (wish, "verified" if code is None else "manual", code)
+        assert (wish, standing(after, wish)) == (wish, standing(before, wish))
+        assert (wish, seen(stage, action)) == (wish, [] if code or (what, wish) == ("canceling", "cancel") else effects)
+        if code is not None:
+            assert (wish, after) == (wish, before)
+        elif wish == "plan_change":
+            [now, later] = schedules(stage, action)[0]["phases"]
+            assert [(line["price"], line["quantity"]) for line in now["items"]] == standing(before, wish)["items"]
+            assert [(line["price"], line["quantity"]) for line in later["items"]] == [
+                (action.intent["price"], before["items"]["data"][0]["quantity"])
+            ]
+
+
+@pytest.mark.parametrize("what", ["past_due", "unpaid", "paused", "other_plan", "more_of_it", "canceling"])
+def test_what_becomes_another_between_the_look_and_the_write_is_not_taken_back_by_it(stage: Stage, what: str) -> None:
+    for wish in ("cancel", "discount", "mint", "pause", "extension"):
+        made = stage.control("POST", "shapes", {"account": stage.account, "shape": "monthly"})
+        action, before = ask(stage, wish, customer=made["customer"], subscription=made["subscription"]), {}
+
+        def change(action: Action = action, before: dict[str, Any] = before) -> None:
+            meanwhile(stage, action.subscription, what)
+            before |= stage.stripe_says(action.subscription)
+
+        stage.client.before.append(once(lambda method, _: method == "post", change))
+        done, after = stage.run(action), stage.stripe_says(action.subscription)
+        assert (wish, standing(after, wish)) == (wish, standing(before, wish))
+        if what == "canceling":
+            # Whoever decided that later is not overruled, and a person is told.
+            assert after["cancel_at_period_end"]
+            assert (wish, done.code) == (wish, None if wish == "cancel" else "not_as_planned")
+        else:
+            assert (wish, done.state, seen(stage, action)) == (wish, "verified", EFFECTS[wish])
 
 
 # F27: what was offered is gone.
