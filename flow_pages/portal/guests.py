@@ -45,8 +45,13 @@ def of(session: Session, rt: Runtime, token: str) -> Guest:
     if found is None:
         raise links.unknown()
     link = found.link
-    links.check(rt, parsed, links.PORTAL, link.epoch)
     settings = preferences.read(session, link.workspace_id)
+    try:
+        links.check(rt, parsed, links.PORTAL, link.epoch)
+    except Gone:
+        # It was ours once, which a forged one never was: only that one learns nothing.
+        theme.enter(found.business, settings, leave=settings.return_url)
+        raise
     theme.enter(found.business, settings, leave=settings.return_url)
     if link.revoked_at is not None or rt.now() >= link.expires_at:
         raise links.over()
