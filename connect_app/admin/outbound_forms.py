@@ -17,12 +17,13 @@ class EndpointForm(FlaskForm):  # type: ignore[misc]  # WTForms has no types
         [DataRequired("Write an address."), Length(max=egress.LENGTH, message=f"At most {egress.LENGTH} characters.")],
         filters=[lambda text: (text or "").strip()],
     )
-    topics = SelectMultipleField("Messages")
+    topics = SelectMultipleField()
 
     def offer(self, kind: str) -> None:
         """Let the form's topics be those of this kind of endpoint. One that is none of them is refused."""
         found = outbound.types() if kind == "webhook" else list(outbound.CHOICES.items())
         self.topics.choices = [SelectChoice(value, value) for value, _ in found]
+        self.topics.label.text = "Messages" if kind == "webhook" else "When"
 
     def check(self, kind: str) -> bool:
         """Whether what was typed can be looked at further."""

@@ -214,7 +214,7 @@ def _editor(form: outbound_forms.EndpointForm, kind: str, row: Endpoint | None) 
     rt, at = runtime.current(), desk.here()
     form.offer(kind)
     with rt.transaction(at.workspace_id) as session:
-        variables = [*pass_through.FIXED, *sorted(mappings.names(session, at.workspace_id))]
+        variables = dict.fromkeys((*pass_through.FIXED, *sorted(mappings.names(session, at.workspace_id))))
     choices = outbound.types() if kind == "webhook" else list(outbound.CHOICES.items())
     return desk.page("endpoint_edit.html", "settings", form=form, kind=kind, row=row, choices=choices, variables=variables, words=outbound)
 
