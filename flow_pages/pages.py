@@ -178,9 +178,10 @@ def _confirm(session: Session, visit: Visit, shape: Shape, frame: Mapping[str, o
         if reach.parts:
             told["parts"] = [shapes.in_part(part, subscription, visit.reader) for part in reach.parts]
         if reach.others:
-            others = [spoken.plan(one.subscription, names) for one in reach.others]
-            endings = [] if is_request else [shapes.in_short(one, names, visit.reader) for one in reach.others]
-            told["picker"] = {"plan": plan, "others": others, "endings": endings, "is_all": reach.is_all}
+            called = spoken.told_apart([subscription, *(one.subscription for one in reach.others)], names, visit.reader)
+            others = [called[one.subscription.id] for one in reach.others]
+            endings = [] if is_request else [shapes.in_short(one, called[one.subscription.id], visit.reader) for one in reach.others]
+            told["picker"] = {"plan": called[subscription.id], "others": others, "endings": endings, "is_all": reach.is_all}
     say = {"say": lambda text: wording.render(text, words)}
     return theme.draw("confirm.html", confirm=visit.flow.confirm, is_request=is_request, **told, **{**frame, **say})
 

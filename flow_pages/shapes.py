@@ -87,12 +87,12 @@ def consequences(ending: Ending, shape: Shape, names: Mapping[str, str], locale:
     return lines
 
 
-def in_short(ending: Ending, names: Mapping[str, str], locale: str) -> str:
+def in_short(ending: Ending, name: str, locale: str) -> str:
     """What becomes of another subscription that ends with this one: `Team plan ends on January 6, 2027`."""
     subscription = ending.subscription
     when = "at once" if ending.is_at_once else f"on {spoken.day(subscription.current_period_end, locale)}"
     owed = ("; its open invoices are voided" if ending.is_voiding else "; its open invoices stay due") if ending.is_owing else ""
-    return f"{spoken.plan(subscription, names)} ends {when}{owed}"
+    return f"{name} ends {when}{owed}"
 
 
 def in_part(part: Part, subscription: Subscription, locale: str) -> tuple[str, str, str]:

@@ -71,5 +71,18 @@ def plan(subscription: Subscription, names: Mapping[str, str]) -> str:
     return " + ".join(dict.fromkeys(name for name in found if name)) or "Your subscription"
 
 
+def told_apart(subscriptions: Iterable[Subscription], names: Mapping[str, str], locale: str) -> dict[str, str]:
+    """What each of these is called, by its id: those of one name with their price and the day they began."""
+    every = list(subscriptions)
+    called = {one.id: plan(one, names) for one in every}
+    alike = {name for name in called.values() if list(called.values()).count(name) > 1}
+    return {
+        one.id: f"{called[one.id]} ({price(one, locale)}, since {day(one.start_date, locale)})"
+        if called[one.id] in alike
+        else called[one.id]
+        for one in every
+    }
+
+
 def _name(line: Item, names: Mapping[str, str]) -> str | None:
     return names.get(line.price.product or "") or line.price.product_name or line.price.nickname

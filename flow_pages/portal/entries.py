@@ -38,6 +38,7 @@ class Entry:
 
 def of(
     one: objects.Subscription,
+    called: str,
     names: Mapping[str, str],
     done: outcome.Done | None,
     guest: Guest,
@@ -62,7 +63,7 @@ def of(
     can_act = not is_busy and guest.account is not None
     return Entry(
         id=one.id,
-        plan=spoken.plan(one, names),
+        plan=called,
         price=spoken.price(one, spoken.LANGUAGE),
         badge=("waiting", "Changing") if is_busy else _badge(one, shape),
         facts=[*_facts(one, names, shape), *([(f"From {spoken.day(coming.at, spoken.LANGUAGE)}", coming.plan)] if coming else [])],

@@ -19,9 +19,11 @@ def of(
     names = mirror.product_names(session, guest.connection_id, spoken.names_wanted(held)) if guest.connection_id else {}
     ending = parts.ending(session, guest.connection_id, guest.link.customer, held, now)
     changes = coming.of(session, guest.connection_id, held, spoken.LANGUAGE)
+    called = spoken.told_apart(held, names, spoken.LANGUAGE)
     return [
         entries.of(
             one,
+            called[one.id],
             names,
             done.get(one.id),
             guest,

@@ -92,6 +92,15 @@ def received(action: Action, business: str) -> Letter:
     return _write("We have received your request", lines, business)
 
 
+def passed_on(headline: str, business: str) -> Letter:
+    """They have accepted what only the business can give."""
+    lines = [
+        f"You have accepted: {headline}",
+        f"The team at {business} has been told and will see to it. Your subscription has not been changed.",
+    ]
+    return _write("We have passed on what you accepted", lines, business)
+
+
 def failed(action: Action, business: str) -> Letter:
     """It was not done, and will not be."""
     if action.code == "closed_by_team":

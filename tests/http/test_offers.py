@@ -414,11 +414,15 @@ def test_a_custom_offer_is_a_choice_that_the_business_is_told_of_and_stripe_is_n
     assert house.rows(Action) == []
     assert house.effects(whose) == []
     told = {row.kind: row.payload for row in house.rows(Delivery)}
+    letters = {row.topic.rpartition("/")[2]: row.payload for row in house.rows(Delivery) if row.kind == "email"}
     [choice] = house.rows(Choice)
     assert told["call"]["url"] == f"https://hooks.shop.example/of/the_offer?who={whose[0]}&holdfast_action={choice.id}"
     assert json.loads(told["webhook"]["body"])["data"]["payload"] == {"seats": "two more", "until": "summer"}
-    assert told["email"]["to"] == "owner@fernhill.example"
-    assert whose[0] in told["email"]["text"]
+    to_customer, [to_owner] = letters.pop("received"), letters.values()
+    assert to_owner["to"] == "owner@fernhill.example"
+    assert whose[0] in to_owner["text"]
+    assert "You have accepted: Stay a while" in to_customer["text"]
+    assert "has not been changed" in to_customer["text"]
 
 
 # What became of it, where it is not done.
