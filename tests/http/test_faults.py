@@ -1,5 +1,11 @@
 """The customer's side of the fault matrix: a browser that goes away in the middle, comes back, and goes back."""
 
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -10,6 +16,7 @@ from connect_app.runtime import Runtime
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
 from tests.customers import handed_over
+from tests.http.front_door import listening
 
 
 @pytest.fixture
@@ -68,3 +75,83 @@ def test_a_choice_that_broke_off_on_its_way_changes_nothing(
     customers.drain(rt)
     assert local.effects == []
     assert "accept" in browser.look().buttons
+
+
+def broken_off(base: str, path: str, form: bytes, sent: int | None) -> None:
+    """A browser that sends a form over a real line and is gone: after so many bytes of it, or with all of it sent and nothing read."""
+    where = urlsplit(base)
+    head = f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    with socket.create_connection((str(where.hostname), where.port or 80)) as line:
+        line.sendall(f"{head}Content-Length: {len(form)}\r\n\r\n".encode() + form[:sent])
+
+
+class Counted:
+    """The application, and how many requests it is done with, whoever is there to hear."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app, self.done = app, 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            return [b"".join(self.app(environ, start_response))]
+        finally:
+            self.done += 1
+
+    def wait_for(self, requests: int) -> None:
+        until = time.monotonic() + 30
+        while self.done < requests and time.monotonic() < until:
+            time.sleep(0.02)
+        assert self.done == requests
+
+
+def choices(rt: Runtime, stage: make.Stage) -> int:
+    with rt.transaction(stage.workspace_id) as session:
+        return len(session.execute(select(Choice.id)).all())
+
+
+@pytest.mark.parametrize("verb", ["accept", "confirm"])
+def test_a_line_that_breaks_while_a_choice_is_sent_changes_nothing_and_going_back_makes_it(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, verb: str
+) -> None:
+    browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
+    if verb == "confirm":
+        browser.press("skip")
+    old = {"token": browser.token, "offer": browser.offer}
+    form = f"token={browser.token}&offer={browser.offer}".encode()
+    counted, cuts = Counted(app), (0, 1, len(form) // 2, len(form) - 1)
+    with listening(counted) as base:
+        for sent in cuts:
+            broken_off(base, f"{browser.path}/{verb}", form, sent)
+        counted.wait_for(len(cuts))
+    customers.drain(rt)
+    assert (choices(rt, stage), local.effects) == (0, [])
+    assert verb in browser.look().buttons
+    # Back, and once more.
+    assert app.test_client(use_cookies=False).post(f"{browser.path}/{verb}", data=old).status_code == 303
+    customers.drain(rt)
+    assert choices(rt, stage) == len(local.effects) == 1
+
+
+@pytest.mark.parametrize("verb", ["accept", "confirm"])
+def test_who_is_gone_once_a_choice_is_sent_has_made_it_and_going_back_makes_no_other(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, verb: str
+) -> None:
+    browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
+    if verb == "confirm":
+        browser.press("skip")
+    old = {"token": browser.token, "offer": browser.offer}
+    form = f"token={browser.token}&offer={browser.offer}".encode()
+    counted = Counted(app)
+    with listening(counted) as base:
+        broken_off(base, f"{browser.path}/{verb}", form, None)
+        counted.wait_for(1)
+    assert choices(rt, stage) == 1
+    # Back, before the change is made and after.
+    for _ in range(2):
+        for again in ("accept", "confirm", "skip", "answer"):
+            answer = app.test_client(use_cookies=False).post(f"{browser.path}/{again}", data={**old, "reason": "other"})
+            assert answer.status_code == 303, again
+        customers.drain(rt)
+        assert browser.look().status == 200
+        assert not {"accept", "confirm", "answer"} & browser.buttons
+    assert (choices(rt, stage), [effect["subscription"] for effect in local.effects]) == (1, [stage.shapes["monthly"][1]])
