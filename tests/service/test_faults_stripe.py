@@ -404,6 +404,16 @@ def test_what_becomes_another_between_the_look_and_the_write_is_not_taken_back_b
 # F27: what was offered is gone.
 
 
+@pytest.mark.parametrize("wrong", ["expired", "used up"])
+def test_a_coupon_that_is_used_up_or_expired_before_the_change_discounts_nobody_and_the_team_is_told(stage: Stage, wrong: str) -> None:
+    action = ask(stage, "discount")
+    passed = int(stage.rt.now().timestamp()) - 60
+    stage.change("STAY20", **({"redeem_by": passed} if wrong == "expired" else {"max_redemptions": 5, "times_redeemed": 5}))
+    done = stage.run(action)
+    assert (done.state, done.code) == ("manual", "coupon_expired" if wrong == "expired" else "coupon_not_valid")
+    assert stage.writes() == []
+
+
 def test_a_price_that_is_archived_before_the_change_moves_nobody_and_the_team_is_told(stage: Stage) -> None:
     action = ask(stage, "plan_change")
     stage.change(action.intent["price"], active=False)
