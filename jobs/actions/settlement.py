@@ -91,10 +91,18 @@ def hold(session: Session, action: Action, seen: Subscription) -> list[Action]:
 
 
 def verified(
-    session: Session, action: Action, before: Subscription, read: Read[Subscription], now: datetime, *, is_overtaken: bool = False
+    session: Session,
+    action: Action,
+    before: Subscription,
+    read: Read[Subscription],
+    now: datetime,
+    *,
+    bills: receipts.Bills = receipts.UNKNOWN,
+    is_overtaken: bool = False,
 ) -> Action:
     """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter.
 
+    `bills` is what it did to the money, as far as that was read.
     `is_overtaken`: the customer has decided anew since, and is told what holds now by the letter about that.
     """
     older = hold(session, action, before)
@@ -107,7 +115,7 @@ def verified(
             action_id=action.id,
             workspace_id=action.workspace_id,
             before=receipts.snapshot(before),
-            after=receipts.snapshot(after),
+            after={**receipts.snapshot(after), "bills": receipts.to_json(bills)},
             effective_at=receipts.effective_at(action.verb, after, read.as_of, action.intent.get("when")),
             next_charge_at=after.next_charge,
             stripe_request_id=read.request_id,
@@ -124,7 +132,7 @@ def verified(
     if is_overtaken:
         letter = letters.overtaken(action, business)
     else:
-        letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action))
+        letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action), bills)
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, older, read, now)
     return action

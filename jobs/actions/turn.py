@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NoReturn, TypeVar
 
 from sqlalchemy.orm import Session
@@ -14,9 +14,10 @@ from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.errors import AccessLost, StripeFailure, Transient
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription
-from jobs import budget, plans, work
-from jobs.actions import settlement
+from jobs import budget, plans, receipts, work
+from jobs.actions import bills, settlement
 from jobs.actions.conversation import Conversation
+from webhooks import mirror
 
 NOT_CONNECTED = "Holdfast has no access to your Stripe account. It is tried again as soon as you reconnect it."
 # A customer waits on the page at first; later the account's rate limit matters more. The longest pause is so long at first, and grows with
@@ -99,9 +100,26 @@ class Turn:
 
     def verified(self, before: Subscription, read: Read[Subscription]) -> NoReturn:
         """Proven: the receipt is written, and the turn is over."""
+        told = self._bills(before, read.value)
         with self.writing() as session:
-            settlement.verified(session, self.action, before, read, self.rt.now())
+            settlement.verified(session, self.action, before, read, self.rt.now(), bills=told)
         raise Ended(work.Done())
+
+    def _bills(self, before: Subscription, after: Subscription) -> receipts.Bills:
+        """What the change did to the money, as far as Stripe tells at once; nothing is open meanwhile, and nothing waits for it in vain."""
+        if self.connection is None or self.wish.verb not in plans.DECISIONS or not self._has_time():
+            return receipts.UNKNOWN
+        may_owe = False
+        if self.wish.verb == "cancel" and not bills.is_suspect(before, after):
+            with self.rt.transaction(self.claim.tenant) as session:
+                may_owe = bool(mirror.owing(session, self.connection.id, [after.id]))
+        kept = self.action.call if settlement.kept_calls(self.action) else None
+        since = datetime.fromisoformat(kept["planned_at"]) if kept else None
+        stripe = self.rt.quick_stripe(self.action.mode).account(self.connection.account)
+        try:
+            return bills.read(stripe, self.ask, bills.Change(before=before, after=after, since=since, may_owe=may_owe))
+        except TooFast:
+            return receipts.UNKNOWN
 
     def settle(self, refusal: plans.Refused, read: Read[Subscription] | None = None) -> NoReturn:
         """Not by a direct call: for a person to see to, or failed for good."""
@@ -152,9 +170,11 @@ class Turn:
 
     def mind_the_lease(self) -> None:
         """Between two steps: where the lease might run out in the next call, a new turn takes it up from what is committed."""
-        left = self.rt.settings.holdfast_lease_seconds - (time.monotonic() - self.began)
-        if left < self.rt.settings.longest_call:
+        if not self._has_time():
             raise Ended(work.Again(problem="the lease was nearly over", after=timedelta(0)))
+
+    def _has_time(self) -> bool:
+        return self.rt.settings.holdfast_lease_seconds - (time.monotonic() - self.began) >= self.rt.settings.longest_call
 
     def pause(self) -> timedelta:
         """How long to wait before the next try: seconds while a customer may be watching."""

@@ -40,37 +40,45 @@ class Letter:
 
 
 def verified(
-    action: Action, before: Subscription, after: Subscription, read_at: datetime, business: str, terms: Sequence[tuple[str, str]] = ()
+    action: Action,
+    before: Subscription,
+    after: Subscription,
+    read_at: datetime,
+    business: str,
+    terms: Sequence[tuple[str, str]] = (),
+    bills: receipts.Bills = receipts.UNKNOWN,
 ) -> Letter:
-    """The change was read back from Stripe. `terms` of an offer are those that were accepted, as label and value."""
+    """The change was read back from Stripe, and `bills` with it. `terms` of an offer are those that were accepted, as label and value."""
     name = receipts.plan_name(after)
     what = f"Your subscription to {name}" if name else "Your subscription"
+    charge = _next_charge(after, bills)
+    also = _also(bills)
     match action.verb:
         case "cancel":
-            return _canceled(action, what, before, after, read_at, business)
+            return _canceled(action, what, before, after, read_at, business, bills)
         case "item_cancel":
-            return _reduced(action, what, after, read_at, business)
+            return _reduced(action, what, after, read_at, business, bills)
         case "discount":
             lines = [f"{what} continues, and your discount is in place: it counts from your next bill.", *_agreed(terms), *_cleared(before)]
-            return _write("Your discount is in place", [*lines, _next_charge(after)], business)
+            return _write("Your discount is in place", [*lines, *also, charge], business)
         case "undo_cancel" if action.intent.get("item"):
             name = action.intent["name"]
-            return _write(f"{name} stays", [f"{name} stays: its cancellation has been taken back.", _next_charge(after)], business)
+            return _write(f"{name} stays", [f"{name} stays: its cancellation has been taken back.", *also, charge], business)
         case "undo_cancel":
-            lines = [f"{what} continues: its cancellation has been taken back.", _next_charge(after)]
+            lines = [f"{what} continues: its cancellation has been taken back.", *also, charge]
             return _write(f"{what} continues", lines, business)
         case "pause" | "extension":
-            return _stopped(action.verb, what, before, after, business)
+            return _stopped(action.verb, what, before, after, business, bills)
         case "resume":
-            lines = [f"{what} goes on: its pause has ended, and bills come again as before.", _next_charge(after)]
+            lines = [f"{what} goes on: its pause has ended, and bills come again as before.", *also, charge]
             return _write(f"{what} goes on", lines, business)
         case "trial_extension":
             until = f" until {_day(after.trial_end)}" if after.trial_end else ""
-            lines = [f"Your trial now runs{until}. Nothing is charged before it ends.", *_cleared(before), _next_charge(after)]
+            lines = [f"Your trial now runs{until}. Nothing is charged before it ends.", *_cleared(before), *also, charge]
             return _write("Your trial is longer", lines, business)
         case "plan_change":
-            return _changed(action, before, after, business, terms)
-    lines = [f"{what} is now charged to the card you gave.", _next_charge(after)]
+            return _changed(action, before, after, business, terms, bills)
+    lines = [f"{what} is now charged to the card you gave.", charge]
     return _write("Your new card is in use", lines, business)
 
 
@@ -119,42 +127,46 @@ def failed(action: Action, business: str) -> Letter:
     return _write("Your request was not carried out", lines, business)
 
 
-def _canceled(action: Action, what: str, before: Subscription, after: Subscription, read_at: datetime, business: str) -> Letter:
-    at, closing = receipts.effective_at("cancel", after, read_at), receipts.closing(action)
+def _canceled(
+    action: Action, what: str, before: Subscription, after: Subscription, read_at: datetime, business: str, bills: receipts.Bills
+) -> Letter:
+    at, closing = receipts.effective_at("cancel", after, read_at), receipts.closing(action, bills, _LOCALE)
     if after.is_ended:
         lines, subject = [f"{what} is canceled and ended on {_day(at)}."], f"{what} is canceled"
     else:
         lines = [f"{what} is canceled: you keep it until {_day(at)}, and it ends then."]
         subject = f"{what} ends on {_day(at)}"
-    if after.next_charge is not None:
-        lines.append(_next_charge(after))
+    lines.append(_next_charge(after, bills) if after.next_charge is not None else "No renewal will be charged.")
+    if after.next_charge is None and bills.coming:
+        lines.append(f"A last charge comes: {_charges(bills.coming[0])}.")
+    if bills.open is not None:
+        lines += [_owed(bills)]
     elif _OVERDUE & {before.status, after.status} and not closing.is_voided:
-        lines.append("No renewal will be charged. An invoice that is already open may still be collected.")
-    else:
-        lines.append("No renewal will be charged.")
-    lines += [said for said in (closing.billed, closing.voided if closing.is_voided else "") if said]
-    return _write(subject, lines, business)
+        lines.append("An invoice that is already open may still be collected.")
+    lines += [closing.billed, closing.voided if closing.is_voided else ""]
+    return _write(subject, [line for line in lines if line], business)
 
 
-def _reduced(action: Action, what: str, after: Subscription, read_at: datetime, business: str) -> Letter:
+def _reduced(action: Action, what: str, after: Subscription, read_at: datetime, business: str, bills: receipts.Bills) -> Letter:
     name, at = action.intent["name"], receipts.effective_at("item_cancel", after, read_at, action.intent.get("when"))
+    also = _also(bills)
     if after.is_ended or at <= read_at:
-        return _write(f"{name} has ended", [f"{name} is canceled and has ended.", *_going_on(what, after)], business)
-    lines = [f"{name} is canceled: you keep it until {_day(at)}, and it ends then.", *_going_on(what, after, is_same=False)]
+        return _write(f"{name} has ended", [f"{name} is canceled and has ended.", *also, *_going_on(what, after, bills)], business)
+    lines = [f"{name} is canceled: you keep it until {_day(at)}, and it ends then.", *also, *_going_on(what, after, bills, is_same=False)]
     return _write(f"{name} ends on {_day(at)}", lines, business)
 
 
-def _going_on(what: str, after: Subscription, *, is_same: bool = True) -> list[str]:
+def _going_on(what: str, after: Subscription, bills: receipts.Bills, *, is_same: bool = True) -> list[str]:
     """What becomes of the rest; `is_same`: the next charge is of what there is now."""
     if after.is_ended or after.is_scheduled_to_cancel:
         return ["The whole subscription ends, too."] if not after.is_ended else [f"{what} has ended with it."]
     rest = "The rest of your subscription goes on."
-    if is_same or after.next_charge is None:
-        return [rest, _next_charge(after)]
+    if is_same or after.next_charge is None or bills.coming:
+        return [rest, _next_charge(after, bills)]
     return [rest, f"The next charge is on {_day(after.next_charge)}."]
 
 
-def _stopped(verb: str, what: str, before: Subscription, after: Subscription, business: str) -> Letter:
+def _stopped(verb: str, what: str, before: Subscription, after: Subscription, business: str, bills: receipts.Bills) -> Letter:
     """A pause, or free time: until when, and what is charged then."""
     resumes = after.pause.resumes_at if after.pause else None
     until = f" until {_day(resumes)}" if resumes else ""
@@ -164,8 +176,9 @@ def _stopped(verb: str, what: str, before: Subscription, after: Subscription, bu
         subject, line = f"{what} is paused{until}", f"{what} is paused{until}, and nothing is charged in that time."
     if _OVERDUE & {before.status, after.status}:
         line = f"{subject}. No new bill is charged in that time; what is open already stays due."
-    charged = _charged_again(after, resumes) if resumes else _next_charge(after)
-    return _write(subject, [line, *_cleared(before), charged], business)
+    charged = _charged_again(after, resumes) if resumes else _next_charge(after, bills)
+    owed = [said for said in (_owed(bills),) if said]
+    return _write(subject, [line, *owed, *_cleared(before), charged], business)
 
 
 def _charged_again(after: Subscription, resumes: datetime) -> str:
@@ -175,14 +188,17 @@ def _charged_again(after: Subscription, resumes: datetime) -> str:
     return f"It goes on by itself then. The next charge is on {_day(first)}{_price(after)}." if first else "It goes on by itself then."
 
 
-def _changed(action: Action, before: Subscription, after: Subscription, business: str, terms: Sequence[tuple[str, str]]) -> Letter:
-    name = receipts.plan_name(after)
+def _changed(
+    action: Action, before: Subscription, after: Subscription, business: str, terms: Sequence[tuple[str, str]], bills: receipts.Bills
+) -> Letter:
+    name, charge = receipts.plan_name(after), _next_charge(after, bills)
+    also = _also(bills)
     if action.intent.get("when") == "period_end" and after.schedule is not None:
         # What is read back is the plan until then, and the schedule; the price of the next charge is the other plan's.
         day = _day(after.current_period_end)
         lines = [f"Your plan changes on {day}. Until then you keep what you have.", *_agreed(terms), *_cleared(before)]
-        return _write(f"Your plan changes on {day}", [*lines, f"The next charge is on {day}."], business)
-    lines = [f"You are now on {name or 'your new plan'}.", *_agreed(terms), *_cleared(before), _next_charge(after)]
+        return _write(f"Your plan changes on {day}", [*lines, *also, charge if bills.coming else f"The next charge is on {day}."], business)
+    lines = [f"You are now on {name or 'your new plan'}.", *_agreed(terms), *_cleared(before), *also, charge]
     return _write("Your plan is changed", lines, business)
 
 
@@ -200,14 +216,33 @@ def _price(after: Subscription) -> str:
     return f" ({money.format(amount, _LOCALE)} before discounts and tax)" if amount else ""
 
 
-def _next_charge(after: Subscription) -> str:
+def _next_charge(after: Subscription, bills: receipts.Bills) -> str:
     if after.is_ended:
         return "It has ended; no further charge is scheduled."
     if after.is_paused:
         return "It is paused at present."
-    if after.next_charge is None:
+    if bills.coming:
+        return f"The next charge is {_charges(bills.coming[0])}."
+    if after.next_charge is None or bills.coming is not None:
         return "No further charge is scheduled."
     return f"The next charge is on {_day(after.next_charge)}{_price(after)}."
+
+
+def _charges(charge: receipts.Charge) -> str:
+    """`€29.00 on December 22, 2026`."""
+    if charge.amount is None:
+        return f"on {_day(charge.at)}, by your usage until then"
+    return f"{money.format(charge.amount, _LOCALE)} on {_day(charge.at)}"
+
+
+def _also(bills: receipts.Bills) -> list[str]:
+    """What the change was billed with, and what is open besides."""
+    return [said for said in (receipts.billed(bills, _LOCALE), _owed(bills)) if said]
+
+
+def _owed(bills: receipts.Bills) -> str:
+    owed = receipts.owed(bills, _LOCALE)
+    return f"{owed} is still open." if owed else ""
 
 
 def _write(subject: str, lines: list[str], business: str) -> Letter:

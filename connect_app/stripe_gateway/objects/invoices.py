@@ -15,6 +15,7 @@ _HELD_BACK = timedelta(hours=1)
 class Invoice:
     """An invoice; `subscription` is None for one that was made by hand. `total` may be negative: a credit.
 
+    `due` is what is asked of the customer after their balance is counted in, `remaining` what is still to be paid of that.
     `auto_advance` says that Stripe goes on collecting it.
     """
 
@@ -23,6 +24,8 @@ class Invoice:
     subscription: str | None
     status: str | None
     total: Money
+    due: Money
+    remaining: Money
     amount_paid: Money
     currency: str
     created: datetime
@@ -59,12 +62,16 @@ def read_invoice(raw: Mapping[str, object]) -> Invoice:
     shape = Shape(raw)
     currency = shape.currency()
     transitions = shape.maybe_part("status_transitions")
+    total, due, remaining = shape.whole("total"), shape.maybe_whole("amount_due"), shape.maybe_whole("amount_remaining")
+    due = max(0, total) if due is None else due
     return Invoice(
         id=shape.name(),
         customer=shape.maybe_reference("customer"),
         subscription=_subscription(shape),
         status=shape.maybe_choice("status", _STATUSES),
-        total=Money(shape.whole("total"), currency),
+        total=Money(total, currency),
+        due=Money(due, currency),
+        remaining=Money(max(0, due - shape.whole("amount_paid")) if remaining is None else remaining, currency),
         amount_paid=Money(shape.whole("amount_paid"), currency),
         currency=currency,
         created=shape.instant("created"),

@@ -1,9 +1,7 @@
-"""Receipts: what a subscription was before and after a change, in the few words that people are shown."""
+"""Snapshots: what a subscription was before and after a change, in the few words that people are shown."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
-from connect_app.models import Action
 from connect_app.models.base import Json
 from connect_app.stripe_gateway.objects import Subscription
 
@@ -47,28 +45,3 @@ def plan_name(subscription: Subscription) -> str | None:
 
 def _text(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
-    """What a cancel did to the money, by the calls that were made for it: open invoices voided, and what was `billed`, in words."""
-
-    is_voided: bool
-    billed: str
-    voided: str = "What was open has been voided: you no longer owe it."
-
-
-def closing(action: Action) -> Closing:
-    """Read from the calls that were sent: of one that had ended already, none was."""
-    requests, before = (action.call or {}).get("requests") or (), (action.call or {}).get("before") or {}
-    is_voided = any(request["method"] == "invoices.void" for request in requests)
-    ending = next((request for request in requests if request["method"].endswith(".cancel")), None)
-    params = ending["params"] if ending else {}
-    said = []
-    if params.get("invoice_now"):
-        said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
-    # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.
-    if params.get("prorate") and before.get("status") == "active" and not before.get("pause_collection"):
-        where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
-        said.append(f"Time that you had paid for and not used, if there is any, is credited {where}.")
-    return Closing(is_voided=is_voided, billed=" ".join(said))

@@ -1,0 +1,35 @@
+"""What a cancel did to the money: by what was read back where it was, else by the calls that were made for it."""
+
+from dataclasses import dataclass
+
+from connect_app.models import Action
+from jobs.receipts import told
+from jobs.receipts.bills import Bills
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """Whether open invoices were voided, and what was `billed`, in words."""
+
+    is_voided: bool
+    billed: str
+    voided: str = "What was open has been voided: you no longer owe it."
+
+
+def closing(action: Action, bills: Bills, locale: str) -> Closing:
+    """Of one that had ended already no call was sent, and nothing is told."""
+    requests, before = (action.call or {}).get("requests") or (), (action.call or {}).get("before") or {}
+    is_voided = any(request["method"] == "invoices.void" for request in requests)
+    ending = next((request for request in requests if request["method"].endswith(".cancel")), None)
+    params = ending["params"] if ending else {}
+    said = []
+    if params.get("invoice_now") and bills.made is not None:
+        # Time that was paid for and not used is counted in.
+        return Closing(is_voided=is_voided, billed=told.billed(bills, locale, last=True) or "Nothing was left to bill.")
+    if params.get("invoice_now"):
+        said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
+    # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.
+    if params.get("prorate") and before.get("status") == "active" and not before.get("pause_collection"):
+        where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
+        said.append(f"Time that you had paid for and not used, if there is any, is credited {where}.")
+    return Closing(is_voided=is_voided, billed=" ".join(said))
