@@ -102,8 +102,8 @@ def verified(
 ) -> Action:
     """Stripe shows it as planned: the receipt, the session's facts and outcome, and the customer's letter.
 
-    `bills` is what it did to the money, as far as that was read.
-    `is_overtaken`: the customer has decided anew since, and is told what holds now by the letter about that.
+    `bills` is what it did to the money, as far as that was read. `is_overtaken`: the customer has decided anew since, and is told what
+    holds now by the letter about that.
     """
     older = hold(session, action, before)
     action = ledger.move(

@@ -195,7 +195,7 @@ def test_now_with_invoice_proration_and_void_is_said_done_and_told(app: Flask, r
     assert "open" not in {one["status"] for one in open_ones}
     said = dashboard.said(browser.look().page)
     assert "What was open has been voided: you no longer owe it." in said
-    assert "What had not been billed yet, if there is anything, comes on a last invoice." in said
+    assert "Nothing was left to bill." in said
     assert "undo" not in browser.buttons
     with rt.transaction(stage.workspace_id) as session:
         letter = session.execute(select(Delivery).where(Delivery.topic.like("action/%/settled"))).scalar_one()
@@ -226,7 +226,7 @@ def test_usage_is_billed_at_the_end_or_at_once_or_not_as_the_page_says(
     [ending] = [one for one in local.requests if one["method"] == "DELETE"]
     assert "invoice_now=true" in ending["form"]
     assert "prorate=false" in ending["form"]
-    assert "comes on a last invoice" in browser.look().page
+    assert "Nothing was left to bill." in browser.look().page
 
 
 def test_what_has_changed_since_the_page_was_read_is_read_again_and_nothing_is_canceled(app: Flask, rt: Runtime, stage: make.Stage) -> None:

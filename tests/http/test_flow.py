@@ -536,7 +536,8 @@ def test_the_next_charge_is_never_none_where_more_may_come(app: Flask, rt: Runti
     overdue = walk(handed_over(app, stage, "past_due"))
     paused = walk(handed_over(app, stage, "paused"))
     customers.drain(rt)
-    assert "An invoice that is already open may still be collected" in overdue.look().page
+    assert re.search("<dt>Still open</dt><dd>[0-9,]+[^<]*</dd>", overdue.look().page)
+    assert "<dt>Charges after that</dt><dd>None</dd>" in overdue.page
     assert "<dt>Next charge</dt><dd>None</dd>" not in overdue.page
     paused.look().press("undo")
     customers.drain(rt)

@@ -53,7 +53,7 @@ def test_a_cancel_is_written_once_read_back_and_proven(stage: Stage) -> None:
     assert (receipt.before["cancel_at_period_end"], receipt.after["cancel_at_period_end"]) == (False, True)
     assert stage.outcome(action) == ("canceled", None)
     assert [(attempt.step, attempt.problem) for attempt in stage.attempts(action)] == [
-        ("precheck", None), ("write", None), ("read_back", None)
+        ("precheck", None), ("write", None), ("read_back", None), ("next_invoice", None)
     ]  # fmt: skip
     assert all(attempt.stripe_request_id for attempt in stage.attempts(action))
     assert done.stripe_request_id == stage.attempts(action)[1].stripe_request_id
@@ -65,8 +65,8 @@ def test_the_key_and_the_call_are_committed_before_the_first_write(stage: Stage)
     action = stage.ask("monthly", "discount")
     seen: list[tuple[str, str, object]] = []
 
-    def look(method: str, _url: str) -> None:
-        if method == "post":
+    def look(method: str, url: str) -> None:
+        if method == "post" and not url.endswith("/create_preview"):
             kept = stage.now(action)
             assert kept.call is not None
             seen.append((kept.state, kept.call["key"], kept.call["requests"][0]["params"]["discounts"]))
@@ -480,7 +480,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(stage: Sta
     assert (done.state, done.changed_at.isoformat()) == ("verified", taken[1])
     assert stage.effects(subscription(stage)) == ["discount"]
     # Its own conversation is not on record either: it came too late.
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back", "next_invoice"]
     assert len(stage.letters()) == 1
 
 
@@ -616,7 +616,7 @@ def test_a_coupon_that_turned_out_to_be_over_is_read_again_for_the_next_customer
 def test_the_look_at_the_coupon_is_called_by_its_name(stage: Stage) -> None:
     action = stage.ask("monthly", "discount")
     stage.run(action)
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back", "next_invoice"]
 
 
 def test_what_waits_since_access_was_lost_is_due_at_the_renewal_the_mirror_knows(stage: Stage) -> None:
