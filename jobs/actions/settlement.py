@@ -129,10 +129,9 @@ def verified(
     ends = [validation.reckon(session, action.workspace_id, session_id, now) for session_id in concerned]
     validation.ask(session, action.workspace_id, {*concerned, *(id for end in ends for id in end.concerns)}, now)
     business = letters.business(session, action)
+    letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action), bills)
     if is_overtaken:
         letter = letters.overtaken(action, business)
-    else:
-        letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action), bills)
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, older, read, now)
     return action
