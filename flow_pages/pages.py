@@ -190,6 +190,7 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
     """The page of a subscription that is canceled already, at once or at the end of its period."""
     names = mirror.product_names(session, visit.connection.id, spoken.names_wanted([subscription])) if visit.connection else {}
     ended = subscription.ended_at or subscription.ends_at
+    is_voided = visit.connection is not None and actions.has_voided(session, visit.connection.id, subscription.id)
     return theme.draw(
         "over.html",
         plan=spoken.plan(subscription, names),
@@ -197,6 +198,8 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
         ends_on=spoken.day(ended, visit.reader) if ended else None,
         next_charge=shapes.next_charge(subscription, visit.reader),
         can_undo=shape is Shape.CANCELING and visit.is_connected,
+        deciding=outcome.deciding(visit.workspace_name) if is_voided else None,
+        undo=outcome.ASK_TO_UNDO if is_voided else "Undo the cancellation",
         **_frame(rt, session, visit),
     )
 

@@ -1,15 +1,15 @@
 """What became of what a customer asked for: each action with its receipt, and what of it can still be taken back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
 
 from connect_app.models import Action, Receipt
 from connect_app.models.base import Json
-from jobs import actions
+from jobs import actions, plans, receipts
 
 _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
 _WAITING = frozenset(("requested", "manual"))
@@ -18,10 +18,11 @@ _PAUSES = frozenset(("pause", "extension"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """An action, and its receipt once it is verified."""
+    """An action, and its receipt once it is verified. `is_overtaken`: something else was decided and done for the subscription since."""
 
     action: Action
     receipt: Receipt | None
+    is_overtaken: bool = False
 
     @property
     def is_in_flight(self) -> bool:
@@ -54,7 +55,7 @@ class Done:
 
     def undone_by(self, now: datetime) -> str | None:
         """The verb that takes it back: a cancel until it takes effect, a pause or an extension while it lasts. None for all else."""
-        if not self.is_verified or self.receipt is None:
+        if not self.is_verified or self.receipt is None or self.is_overtaken:
             return None
         if self.resumes_at is not None:
             return "resume" if self.resumes_at > now else None
@@ -70,11 +71,25 @@ class Done:
         """Whether it can still be taken back."""
         return self.undone_by(now) is not None
 
+    @property
+    def has_voided(self) -> bool:
+        """It is a cancel for which open bills were voided: whether it is taken back, the team decides."""
+        return self.is_verified and self.action.verb == "cancel" and receipts.closing(self.action).is_voided
+
 
 def of_session(session: Session, session_id: str) -> list[Done]:
     """The session's latest action for each subscription: an undo stands for the cancel it has taken back."""
-    rows = select(Action, Receipt).outerjoin(Receipt, Receipt.action_id == Action.id).where(Action.session_id == session_id)
-    return _latest(session.execute(rows.order_by(Action.id)))
+    later = aliased(Action)
+    since = (
+        exists()
+        .where(later.connection_id == Action.connection_id, later.subscription == Action.subscription, later.state == "verified")
+        .where(later.verb.in_(plans.DECISIONS), later.asked_at > Action.asked_at, later.id != Action.id)
+    )
+    rows = select(Action, Receipt, since).outerjoin(Receipt, Receipt.action_id == Action.id).where(Action.session_id == session_id)
+    latest: dict[str, Done] = {}
+    for action, receipt, is_overtaken in session.execute(rows.order_by(Action.id)):
+        latest[action.subscription] = Done(action=action, receipt=receipt, is_overtaken=is_overtaken)
+    return list(latest.values())
 
 
 def of_customer(session: Session, connection_id: str | None, customer: str, subscriptions: Sequence[str]) -> dict[str, Done]:
@@ -103,10 +118,3 @@ def card_state(session: Session, connection_id: str | None, customer: str, since
         .limit(1)
     )
     return session.execute(latest).scalar_one_or_none()
-
-
-def _latest(rows: Iterable[Row[Action, Receipt]]) -> list[Done]:
-    latest: dict[str, Done] = {}
-    for action, receipt in rows:
-        latest[action.subscription] = Done(action=action, receipt=receipt)
-    return list(latest.values())

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from connect_app.models import Action
 from connect_app.models.base import Json
 from flow_pages.outcome import verified
 from flow_pages.outcome.done import Done
@@ -27,6 +28,14 @@ _ASKED = {
     "undo_cancel": "Keep your subscription",
     "payment_method": "Use your new card",
 }
+
+
+ASK_TO_UNDO = "Ask to undo the cancellation"
+
+
+def deciding(business: str) -> str:
+    """Who takes back a cancel for which open bills were voided."""
+    return f"Your open bills were voided with it, so the team at {business} decides whether it can be undone."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +81,19 @@ def _line(
     done: Done, offer: Json | None, business: str, locale: str, now: datetime, resumes_at: datetime | None, *, is_owing: bool
 ) -> Line:
     action, receipt = done.action, done.receipt
+    if done.is_verified and done.is_overtaken:
+        return _plain("ok", f"{_ASKED[action.verb]}: this was done", "You have decided anew for the same subscription since.")
     if done.is_verified and receipt is not None:
         title, text, facts = verified.told(action, receipt, offer, locale, now, resumes_at, is_owing=is_owing)
+        can_undo = done.can_undo(now)
+        is_asked = can_undo and done.has_voided
         return Line(
             kind="ok",
             title=title,
-            text=text,
+            text=f"{text} {deciding(business)}" if is_asked else text,
             facts=facts,
-            can_undo=done.can_undo(now),
-            undo=_UNDO.get(action.verb, ""),
+            can_undo=can_undo,
+            undo=ASK_TO_UNDO if is_asked else _UNDO.get(action.verb, ""),
             subscription=action.subscription,
         )
     if done.is_following:
@@ -88,10 +101,25 @@ def _line(
     if done.is_in_flight:
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
     if action.state == "failed":
-        return _plain("failed", f"{_ASKED[action.verb]}: this could not be done", f"Please contact {business}; they can see what happened.")
+        return _failed(action, business)
     if action.code == actions.YOURS:
         return _plain("waiting", _ASKED[action.verb], f"{business} has been asked to do this. Nothing has been changed yet.")
     return _plain("waiting", _ASKED[action.verb], f"Your request is with the team at {business}. They have been told and will see to it.")
+
+
+def _failed(action: Action, business: str) -> Line:
+    """Why it was not done, as far as the customer can be told."""
+    asked = _ASKED[action.verb]
+    match action.code:
+        case "superseded":
+            return _plain("failed", f"{asked}: this was not done", "You have decided anew for the same subscription since.")
+        case "closed_by_team":
+            told = f"The team at {business} has closed this request. If that is not what you expected, please contact them."
+            return _plain("failed", f"{asked}: this was closed", told)
+        case "subscription_ended":
+            return _plain("failed", f"{asked}: this was not done", "The subscription had already ended.")
+        case _:
+            return _plain("failed", f"{asked}: this could not be done", f"Please contact {business}; they can see what happened.")
 
 
 def _plain(kind: str, title: str, text: str) -> Line:

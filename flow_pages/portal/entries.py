@@ -61,6 +61,10 @@ def of(
     elif shape is Shape.PAST_DUE:
         notice = "Your last payment did not go through. With a new card it can be tried again."
     can_act = not is_busy and guest.account is not None
+    told = None if is_busy or done is None else _told(done, one, guest, now)
+    undo = f"Keep {ending.name}" if ending else "Undo the cancellation" if shape is Shape.CANCELING else None
+    if shape is Shape.CANCELING and done is not None and done.has_voided:
+        undo, notice = outcome.ASK_TO_UNDO, notice if told else outcome.deciding(guest.business)
     return Entry(
         id=one.id,
         plan=called,
@@ -68,9 +72,9 @@ def of(
         badge=("waiting", "Changing") if is_busy else _badge(one, shape),
         facts=[*_facts(one, names, shape), *([(f"From {spoken.day(coming.at, spoken.LANGUAGE)}", coming.plan)] if coming else [])],
         notice=notice,
-        told=None if is_busy or done is None else _told(done, one, guest, now),
+        told=told,
         can_cancel=not is_busy and shape not in (Shape.ENDED, Shape.CANCELING),
-        undo=(f"Keep {ending.name}" if ending else "Undo the cancellation" if shape is Shape.CANCELING else None) if can_act else None,
+        undo=undo if can_act else None,
         can_pause=can_act and can_pause,
         resume=_resume(one, shape) if can_act else None,
     )

@@ -3,7 +3,7 @@
 from jobs.actions.confirming import confirm
 from jobs.actions.course import give_up, perform
 from jobs.actions.following import ask_after, begin, never_begun
-from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, retry, retry_disconnected, waiting, waiting_counts
+from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, has_voided, retry, retry_disconnected, waiting, waiting_counts
 from jobs.actions.proving import ask_proof, prove, unproven
 from jobs.actions.settlement import close, mark_done
 
@@ -18,6 +18,7 @@ __all__ = [
     "close",
     "confirm",
     "give_up",
+    "has_voided",
     "mark_done",
     "never_begun",
     "perform",

@@ -76,7 +76,7 @@ def ask(
     """
     if state not in ("queued", "requested"):
         raise ValueError(f"an action begins queued or requested, not {state!r}")
-    if state == "queued" and verb in plans.DECISIONS and verb != "cancel" and _has_voided(session, connection_id, subscription):
+    if state == "queued" and verb in plans.DECISIONS and verb != "cancel" and has_voided(session, connection_id, subscription):
         state, code = "requested", VOIDED
     if code == YOURS:
         seen = _seen(session, connection_id, subscription)
@@ -122,7 +122,7 @@ def ask(
     return action
 
 
-def _has_voided(session: Session, connection_id: str | None, subscription: str) -> bool:
+def has_voided(session: Session, connection_id: str | None, subscription: str) -> bool:
     """Whether the last thing that was decided about this subscription is a cancel that voided bills of it."""
     mine = Action.connection_id == connection_id, Action.subscription == subscription, Action.verb.in_(plans.DECISIONS)
     last = select(Action.verb, Action.call).where(*mine, Action.state == "verified").order_by(Action.asked_at.desc(), Action.id.desc())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from connect_app.models import Action
 from jobs.receipts import told
-from jobs.receipts.bills import Bills
+from jobs.receipts.bills import UNKNOWN, Bills
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Closing:
     voided: str = "What was open has been voided: you no longer owe it."
 
 
-def closing(action: Action, bills: Bills, locale: str) -> Closing:
+def closing(action: Action, bills: Bills = UNKNOWN, locale: str = "en") -> Closing:
     """Of one that had ended already no call was sent, and nothing is told."""
     requests, before = (action.call or {}).get("requests") or (), (action.call or {}).get("before") or {}
     is_voided = any(request["method"] == "invoices.void" for request in requests)
