@@ -56,7 +56,7 @@ def next_ones(rt: Runtime, visit: Visit, made: Made, *, is_asked: bool) -> dict[
 
 def about(made: Made, option: Option, subscription: Subscription, now: datetime) -> Charge | None:
     """The next charge as the mirror has it: before tax, balance and whatever else Stripe would count in."""
-    plain = subscription.amount if is_plain(subscription) else None
+    plain = subscription.amount if is_plain(subscription, made.known) else None
     match made.offer:
         case DiscountOffer() as offer:
             found = discount_of(offer, option, subscription, made.known)
@@ -71,7 +71,7 @@ def about(made: Made, option: Option, subscription: Subscription, now: datetime)
             is_as_often = price is not None and isinstance(item, Item) and previews.rhythm(price) == previews.rhythm(item.price)
             if offer.when == "now" and (offer.proration != "none" or not is_as_often):
                 return None
-            pays = price_of(option, made.known, subscription) if is_plain(subscription) else None
+            pays = price_of(option, made.known, subscription) if is_plain(subscription, made.known) else None
             return _on(standing.bill(subscription), pays, now)
         case _:
             return None

@@ -76,7 +76,7 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
     row = visit.row
     wanted = [offer for offer in chain if _is_within(visit, offer, _NOTHING, None, now)]
     meant = _meant(session, visit, wanted, now)
-    known = _known(session, visit, meant)
+    known = _known(session, visit, meant, now)
     ledger = limits.read(session, row, meant, now)
     subscription = _named(session, visit) if any(isinstance(offer, DiscountOffer) for offer in meant) else visit.subscription
     found: dict[str, Made] = {}
@@ -135,10 +135,12 @@ class _Variable:
         self.reason = None if reason is None else str(reason)
 
 
-def _known(session: Session, visit: Visit, offers: Iterable[Offer]) -> Known:
+def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetime) -> Known:
     coupons, prices = options.named(offers, visit.row.mode)
     led_by = visit.subscription.schedule if visit.subscription is not None else None
-    if visit.connection is None or not (coupons or prices or led_by):
+    theirs = visit.customer.discount if visit.customer is not None else None
+    is_counting = theirs is not None and (theirs.ends_at is None or theirs.ends_at > now)
+    if visit.connection is None or not (coupons or prices or led_by or is_counting):
         return Known()
     place = session, visit.connection.id
     found = {price.id: price for id in sorted(prices) if (price := mirror.price(*place, id)) is not None}
@@ -147,4 +149,5 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer]) -> Known:
         prices=found,
         names=mirror.product_names(*place, [price.product for price in found.values() if price.product]),
         schedule=mirror.schedule(*place, led_by) if led_by else None,
+        customers_discount=theirs if is_counting and visit.subscription is not None and not visit.subscription.discounts else None,
     )

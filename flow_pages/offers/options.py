@@ -7,7 +7,7 @@ from typing import assert_never
 
 from connect_app.models.base import Json
 from connect_app.modes import Mode
-from connect_app.stripe_gateway.objects import Coupon, Price, Schedule, Status, Subscription
+from connect_app.stripe_gateway.objects import Coupon, Discount, Price, Schedule, Status, Subscription
 from flow_pages.document import (
     CustomOffer,
     DiscountOffer,
@@ -31,12 +31,15 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the mirror has under the ids that offers name; `names` are of the prices' products, `schedule` leads the subscription."""
+    """What the mirror has under the ids that offers name; `names` are of the prices' products, `schedule` leads the
+    subscription, `customers_discount` is at work on it as long as it has none of its own.
+    """
 
     coupons: Mapping[str, Coupon] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     schedule: Schedule | None = None
+    customers_discount: Discount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,7 @@ def looked_at(option: Option, verb: str, subscription: Subscription, known: Know
         coupon=known.coupons.get(needs.coupon or ""),
         price=known.prices.get(needs.price or ""),
         schedule=known.schedule,
+        customers_discount=known.customers_discount,
     )
 
 

@@ -62,7 +62,7 @@ def terms(
     match offer:
         case DiscountOffer():
             found = discount_of(offer, option, subscription, known)
-            return [] if found is None else _discounted(found, subscription, locale)
+            return [] if found is None else _discounted(found, subscription, known, locale)
         case PauseOffer() | ExtensionOffer():
             return _stopped(offer, option, subscription, locale, now)
         case TrialOffer():
@@ -138,10 +138,10 @@ def discount_of(offer: DiscountOffer, option: Option, subscription: Subscription
     )
 
 
-def is_plain(subscription: Subscription) -> bool:
+def is_plain(subscription: Subscription, known: Known) -> bool:
     """Whether its next bill is its price as far as the mirror can say: no discounts, no usage, and no schedule that changes it before."""
     is_by_usage = any(item.price.usage_type == "metered" for item in subscription.items)
-    is_discounted = bool(subscription.discounts) or any(item.discounts for item in subscription.items)
+    is_discounted = bool(subscription.discounts or known.customers_discount) or any(item.discounts for item in subscription.items)
     return not is_by_usage and not is_discounted and subscription.schedule is None
 
 
@@ -172,10 +172,10 @@ def length(interval: str, count: int) -> str:
     return f"{count} {interval}{'' if count == 1 else 's'}"
 
 
-def _discounted(discount: Discount, subscription: Subscription, locale: str) -> list[tuple[str, str]]:
+def _discounted(discount: Discount, subscription: Subscription, known: Known, locale: str) -> list[tuple[str, str]]:
     lines = [("You save", saving(discount, locale)), ("For", duration(discount))]
     price = subscription.amount
-    off = discount.off(price) if price is not None and is_plain(subscription) else None
+    off = discount.off(price) if price is not None and is_plain(subscription, known) else None
     if price is not None and off is not None:
         lines.append(("Instead of", money.format(price, locale)))
         lines.append((PAYS_ABOUT, f"{money.format(price - off, locale)} {_paid_for(discount, subscription)}".strip()))

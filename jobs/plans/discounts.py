@@ -79,14 +79,18 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
             code="coupon_already_applied",
             message=f"The subscription already carries the coupon {name}. Decide whether the customer is owed more than that.",
         )
-    if wish.flag("not_if_discounted") and (subscription.discounts or any(item.discounts for item in subscription.items)):
+    minted = made is not None and coupon is None
+    lasts = (made.duration, made.duration_in_months) if made else (coupon.duration, coupon.duration_in_months) if coupon else ("once", None)
+    if _is_of_nothing(situation, *lasts, now=now):
+        return standing.nothing_to_pay("a discount")
+    is_discounted = subscription.discounts or situation.customers_discount or any(item.discounts for item in subscription.items)
+    if wish.flag("not_if_discounted") and is_discounted:
         return Refused(
             code="discounted_already",
             message="The offer is for customers without a discount, and this one has been given one since."
             " Decide whether they are owed another.",
         )
-    minting = (_minting(wish, made, subscription),) if made is not None and coupon is None else ()
-    lasts = (made.duration, made.duration_in_months) if made else (coupon.duration, coupon.duration_in_months) if coupon else ("once", None)
+    minting = (_minting(wish, made, subscription),) if made is not None and minted else ()
     try:
         adding = _adding(wish, situation, name, *lasts, now=now)
     except calls.CannotPlan as problem:
@@ -100,7 +104,21 @@ def shows(wish: Wish, situation: Situation, kept: frozenset[str]) -> bool:
     ids = {discount.id for discount in subscription.discounts}
     is_added = any(discount.coupon == name and discount.id not in kept for discount in subscription.discounts)
     is_coming = situation.schedule is not None and any(name in phase.coupons for phase in situation.schedule.coming)
-    return (is_added or is_coming) and kept <= ids and not subscription.is_ended and not subscription.is_scheduled_to_cancel
+    # The customer's own, brought along, may bear another id on the subscription.
+    others = [discount for discount in subscription.discounts if discount.coupon != name and discount.id not in kept]
+    is_kept = len(kept - ids) <= len(others)
+    return (is_added or is_coming) and is_kept and not subscription.is_ended and not subscription.is_scheduled_to_cancel
+
+
+def _is_of_nothing(situation: Situation, duration: str, months_: int | None, *, now: datetime) -> bool:
+    """Whether every bill that it is for is over nothing without it."""
+    until = standing.free_until(situation)
+    if until is None:
+        return False
+    if duration == "forever":
+        return until == standing.FOREVER
+    last = standing.bill(situation.subscription) if duration == "once" else months.later(now, months_ or 1)
+    return until > last
 
 
 def _is_akin(discount: Discount, made: Mint | None) -> bool:
@@ -122,8 +140,11 @@ def _adding(
         phases = _phases(schedule, standing.bill(subscription), duration, months_, now)
         if phases is None:
             return refusal
-        return (calls.schedules.add_discount(schedule, phases, coupon=coupon, action_id=wish.action_id),)
-    return (*before, calls.add_discount(subscription, coupon=coupon, action_id=wish.action_id, clear_cancellation=not before))
+        theirs = situation.customers_discount
+        return (calls.schedules.add_discount(schedule, phases, coupon=coupon, beside=theirs, action_id=wish.action_id),)
+    theirs = situation.customers_discount
+    call = calls.add_discount(subscription, coupon=coupon, beside=theirs, action_id=wish.action_id, clear_cancellation=not before)
+    return (*before, call)
 
 
 def _phases(schedule: Schedule, bill: datetime, duration: str, months_: int | None, now: datetime) -> tuple[Phase, ...] | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from connect_app.stripe_gateway import calls
-from connect_app.stripe_gateway.objects import Subscription
+from connect_app.stripe_gateway.objects import Status, Subscription
 from jobs.plans import months, standing, verdicts
 from jobs.plans.verdicts import AlreadyDone, Refused, Verdict
 from jobs.plans.wish import Situation, Wish
@@ -22,7 +22,9 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
         or standing.renewed(wish, subscription)
         or standing.unpaid(subscription, past_due_too=False)
         or standing.paused(subscription)
+        or _on_trial(subscription)
         or _without_effect(subscription, resumes_at, now)
+        or _of_nothing(situation, resumes_at, now)
     )
     if refusal:
         return refusal
@@ -89,6 +91,20 @@ def _without_effect(subscription: Subscription, resumes_at: datetime, now: datet
         message=f"The pause would end on {resumes_at:%Y-%m-%d}, before the next bill on {bill:%Y-%m-%d}: nothing would change."
         " Use one that lasts beyond that day, or a discount on that bill.",
     )
+
+
+def _on_trial(subscription: Subscription) -> Refused | None:
+    """Nothing is charged before the trial is over, and what comes then is said by a longer trial alone."""
+    if subscription.status is not Status.TRIALING:
+        return None
+    return Refused(code="on_trial", message="The subscription is on trial: nothing is charged before it ends. Use a longer trial instead.")
+
+
+def _of_nothing(situation: Situation, resumes_at: datetime, now: datetime) -> Refused | None:
+    until = standing.free_until(situation)
+    if until is None or any(day >= until for day in affected(situation.subscription, resumes_at, now)):
+        return None
+    return standing.nothing_to_pay("a pause or free time")
 
 
 def _resumes_at(wish: Wish) -> datetime:

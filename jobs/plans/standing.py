@@ -1,11 +1,11 @@
 """The standing of a subscription: which of its states keep an offer from it, and what its schedule has still in store."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from connect_app.stripe_gateway import calls
 from connect_app.stripe_gateway.calls import Call
-from connect_app.stripe_gateway.objects import Item, Status, Subscription
+from connect_app.stripe_gateway.objects import Discount, Item, Status, Subscription
 from jobs.plans.verdicts import Refused
 from jobs.plans.wish import Situation, Wish
 
@@ -79,6 +79,45 @@ def archived(items: Iterable[Item], instead: str) -> Refused | None:
             what = f"The customer's present price {each.price.id} is archived, and Stripe takes no archived price into a schedule."
             return Refused(code="present_price_archived", message=f"{what} {instead}")
     return None
+
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+_WHOLE = 100
+
+
+def free_until(situation: Situation) -> datetime | None:
+    """Before when all its bills are surely over nothing: it costs nothing, or one of its discounts takes all of it; None where one may not
+    be, and where that cannot be said (usage, tiers, phases to come).
+    """
+    subscription = situation.subscription
+    is_led = subscription.schedule is not None and (situation.schedule is None or bool(situation.schedule.coming))
+    if is_led or subscription.has_more_items or any(item.price.usage_type == "metered" for item in subscription.items):
+        return None
+    amounts = [item.price.amount(1 if item.quantity is None else item.quantity) for item in subscription.items]
+    if all(amount is not None and amount.amount == 0 for amount in amounts):
+        return FOREVER
+    own = [customers] if not subscription.discounts and (customers := situation.customers_discount) else subscription.discounts
+    return max((_all_off_until(one, bill(subscription)) for one in own if _takes_all(one)), default=None)
+
+
+def nothing_to_pay(what: str) -> Refused:
+    """Why a `what` would change nothing on a bill over nothing."""
+    return Refused(
+        code="nothing_to_pay",
+        message=f"The bills that it is for are over nothing already: {what} would change nothing. Offer another plan, or a link.",
+    )
+
+
+def _takes_all(discount: Discount) -> bool:
+    terms = discount.terms
+    return terms is not None and terms.percent_off == _WHOLE and terms.products is None
+
+
+def _all_off_until(discount: Discount, next_bill: datetime) -> datetime:
+    duration = discount.terms.duration if discount.terms else "once"
+    if duration == "once":
+        return next_bill + timedelta(seconds=1)
+    return discount.ends_at or FOREVER
 
 
 def going_on(wish: Wish, situation: Situation) -> tuple[Call, ...] | Refused:

@@ -27,6 +27,7 @@ def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> 
         is_scheduled = wish.verb in ("discount", "plan_change", "item_cancel") or item_cancels.is_about_one(wish)
         return Needs(schedule=subscription.schedule if is_scheduled else None, open_invoices=is_voiding)
     return Needs(
+        customer=wish.verb == "discount" and not subscription.discounts,
         coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,
         price=wish.text("price") if wish.verb == "plan_change" else None,
         schedule=subscription.schedule,

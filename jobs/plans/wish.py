@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from connect_app.stripe_gateway.objects import Coupon, Invoice, Price, Schedule, Subscription
+from connect_app.stripe_gateway.objects import Coupon, Discount, Invoice, Price, Schedule, Subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What to read besides the subscription: ids, and whether the customer's open invoices matter."""
+    """What to read besides the subscription: ids, and whether the customer's own discount and their open invoices matter."""
 
+    customer: bool = False
     coupon: str | None = None
     price: str | None = None
     schedule: str | None = None
@@ -56,7 +57,8 @@ class Situation:
 
     `coupon` and `price` are what Stripe has under the wish's ids, None when it has nothing. `schedule` is the one that leads the
     subscription; None with `subscription.schedule` set means that it was not read: the mirror knows only that there is one.
-    `open_invoices` are the customer's, of whichever subscription.
+    `open_invoices` are the customer's, of whichever subscription. `customers_discount` is the one that counts where the subscription has
+    none of its own.
     """
 
     subscription: Subscription
@@ -64,3 +66,4 @@ class Situation:
     price: Price | None = None
     schedule: Schedule | None = None
     open_invoices: tuple[Invoice, ...] = ()
+    customers_discount: Discount | None = None

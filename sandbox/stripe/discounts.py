@@ -34,7 +34,7 @@ def check(
         if len(entry) != 1:
             raise refused(f"You must specify exactly one of coupon, discount, or promotion_code in {path}.", path)
         if "discount" in entry:
-            if holder is None or entry["discount"] not in holder["discounts"]:
+            if entry["discount"] not in _there(ctx, holder, customer):
                 raise _unknown("discount", entry["discount"], f"{path}[discount]")
             continue
         if "promotion_code" in entry:
@@ -52,6 +52,12 @@ def check(
                 f"The coupon `{coupon['id']}` has currency `{coupon['currency']}` but the subscription has `{currency}`.",
                 path,
             )
+
+
+def _there(ctx: Context, holder: Obj | None, customer: str | None) -> list[str]:
+    """What may be named by its id: the holder's own, and its customer's."""
+    theirs = (ctx.world.find("customer", customer) or {}).get("discount") if customer else None
+    return [*(holder["discounts"] if holder is not None else ()), *([theirs["id"]] if theirs else ())]
 
 
 def _unknown(kind: str, id: str, path: str) -> StripeError:
@@ -139,7 +145,9 @@ def take_off(ctx: Context, subscription: Obj, lines: list[Obj], *, lasting: bool
     for item in subscription["items"]["data"]:
         own = [line for line in open_lines if (line["parent"]["subscription_item_details"] or {}).get("subscription_item") == item["id"]]
         sums += [(id, _apply(ctx, id, own, subscription["currency"], lasting)) for id in item["discounts"]]
-    sums += [(id, _apply(ctx, id, open_lines, subscription["currency"], lasting)) for id in subscription["discounts"]]
+    # The customer's own counts where the subscription has none.
+    counting = subscription["discounts"] or _there(ctx, None, subscription["customer"])
+    sums += [(id, _apply(ctx, id, open_lines, subscription["currency"], lasting)) for id in counting]
     return [(id, amount) for id, amount in sums if amount]
 
 

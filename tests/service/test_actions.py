@@ -480,7 +480,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(stage: Sta
     assert (done.state, done.changed_at.isoformat()) == ("verified", taken[1])
     assert stage.effects(subscription(stage)) == ["discount"]
     # Its own conversation is not on record either: it came too late.
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back", "next_invoice"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "customer", "coupon", "write", "read_back", "next_invoice"]
     assert len(stage.letters()) == 1
 
 
@@ -616,7 +616,7 @@ def test_a_coupon_that_turned_out_to_be_over_is_read_again_for_the_next_customer
 def test_the_look_at_the_coupon_is_called_by_its_name(stage: Stage) -> None:
     action = stage.ask("monthly", "discount")
     stage.run(action)
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon", "write", "read_back", "next_invoice"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "customer", "coupon", "write", "read_back", "next_invoice"]
 
 
 def test_what_waits_since_access_was_lost_is_due_at_the_renewal_the_mirror_knows(stage: Stage) -> None:
@@ -675,7 +675,7 @@ def test_nothing_of_a_worker_counts_once_another_has_taken_over_even_if_that_one
     stage.client.after.append(take_over)
     assert stage.work(action.id) is None
     assert stage.now(action).state == "prechecked"
-    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "coupon"]
+    assert [attempt.step for attempt in stage.attempts(action)] == ["precheck", "customer", "coupon"]
     assert stage.work_rows()[0].lease_token == 2
     stage.client.after.clear()
     stage.end_leases()

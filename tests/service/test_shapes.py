@@ -17,9 +17,10 @@ from tests.service import cells, ledgers
 from tests.service.ledgers import Stage
 
 REFUSED: dict[str, dict[str, str]] = {
-    "discount": {"unpaid": "unpaid", "incomplete": "incomplete", "pending_update": "pending_update"},
+    "discount": {"unpaid": "unpaid", "incomplete": "incomplete", "pending_update": "pending_update", "free": "nothing_to_pay"},
     "pause": {
-        "yearly": "pause_without_effect", "unpaid": "unpaid", "incomplete": "incomplete", "paused": "paused_by_stripe",
+        "yearly": "pause_without_effect", "trialing": "on_trial", "free": "nothing_to_pay",
+        "unpaid": "unpaid", "incomplete": "incomplete", "paused": "paused_by_stripe",
         **dict.fromkeys(("paused_void", "paused_uncollectible", "paused_draft"), "paused_already"),
     },
     "plan_change": {

@@ -230,6 +230,7 @@ TABLE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "ended by schedule": ("coupons.create", EDIT, *UPDATE), "schedule unread": "managed_by_schedule",
     },
     "pause": {
+        "trialing": "on_trial",
         "yearly": "pause_without_effect", "unpaid": "unpaid", "incomplete": "incomplete", "paused": "paused_already",
         "paused for ever": "paused_already", "paused by stripe": "paused_by_stripe", "ended": "subscription_ended",
         "ended by schedule": (EDIT, *UPDATE),

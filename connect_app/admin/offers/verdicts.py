@@ -39,6 +39,8 @@ TITLES = {
     "unpaid": "Unpaid",
     "incomplete": "First payment still open",
     "not_trialing": "Not on trial",
+    "on_trial": "On trial",
+    "nothing_to_pay": "Nothing to pay",
     "several_items": "Several plans in one subscription",
     "metered": "Billed by usage alone",
     "managed_by_schedule": "Led by a subscription schedule",

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from connect_app.stripe_gateway.calls.call import Call, CannotPlan, mark
 from connect_app.stripe_gateway.calls.subscriptions import kept_discounts
-from connect_app.stripe_gateway.objects import Item, Phase, Price, Schedule, Status, Subscription
+from connect_app.stripe_gateway.objects import Discount, Item, Phase, Price, Schedule, Status, Subscription
 
 # What a phase sets for its subscription, by the names that both have for it: what is not said again is lost.
 _SETTINGS = (
@@ -95,8 +95,9 @@ def _next(
     return Call(method="subscription_schedules.update", target=schedule, params=params)
 
 
-def add_discount(schedule: Schedule, phases: Sequence[Phase], *, coupon: str, action_id: str) -> Call:
-    """Put the coupon on these phases, beside what they have; all others stay as they are, and the subscription goes on afterwards.
+def add_discount(schedule: Schedule, phases: Sequence[Phase], *, coupon: str, beside: Discount | None = None, action_id: str) -> Call:
+    """Put the coupon on these phases, beside what they have, or else beside the customer's own; all others stay as they are, and the
+    subscription goes on afterwards.
 
     Raises CannotPlan where a phase holds something that could not be sent again.
     """
@@ -104,7 +105,8 @@ def add_discount(schedule: Schedule, phases: Sequence[Phase], *, coupon: str, ac
     for phase in schedule.remaining:
         again = _again(phase.raw)
         if phase in phases:
-            again["discounts"] = [*_listed(again.get("discounts")), {"coupon": coupon}]
+            theirs = [{"discount": beside.id}] if beside is not None and beside.id is not None else []
+            again["discounts"] = [*(_listed(again.get("discounts")) or theirs), {"coupon": coupon}]
         sent.append(again)
     params = {"phases": sent, "end_behavior": "release", "proration_behavior": "none", **mark(action_id)}
     return Call(method="subscription_schedules.update", target=schedule.id, params=params)

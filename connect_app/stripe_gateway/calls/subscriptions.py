@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from connect_app.stripe_gateway.calls.call import Call, CannotPlan, mark
-from connect_app.stripe_gateway.objects import Item, Subscription
+from connect_app.stripe_gateway.objects import Discount, Item, Subscription
 
 FEEDBACK = frozenset(
     ("customer_service", "low_quality", "missing_features", "other", "switched_service", "too_complex", "too_expensive", "unused")
@@ -12,20 +12,23 @@ FEEDBACK = frozenset(
 _COMMENT_LIMIT = 5000
 
 
-def add_discount(subscription: Subscription, *, coupon: str, action_id: str, clear_cancellation: bool) -> Call:
+def add_discount(
+    subscription: Subscription, *, coupon: str, beside: Discount | None = None, action_id: str, clear_cancellation: bool
+) -> Call:
     """Add a coupon and keep every discount that is there; on request also take back a scheduled cancellation.
 
-    Stripe's `discounts` overwrites: what is not sent again is lost, so `subscription` must be fresh. Raises CannotPlan for a discount
-    without an id (rendered by an API version before 2020-08-27), which could not be kept.
+    Stripe's `discounts` overwrites: what is not sent again is lost, so `subscription` must be fresh. `beside` is the customer's own, which
+    counts only as long as the subscription has none: Stripe takes an ancestor's by its id. Raises CannotPlan for a discount without an id
+    (rendered by an API version before 2020-08-27), which could not be kept.
     """
-    changes = {"discounts": [*kept_discounts(subscription), {"coupon": coupon}]}
+    changes = {"discounts": [*kept_discounts(subscription, beside), {"coupon": coupon}]}
     return _update(subscription, action_id, {**changes, **(_clearing(subscription) if clear_cancellation else {})})
 
 
-def kept_discounts(subscription: Subscription) -> list[dict[str, str]]:
-    """The discounts that are there, as Stripe wants them sent again. Raises CannotPlan for one without an id."""
+def kept_discounts(subscription: Subscription, beside: Discount | None = None) -> list[dict[str, str]]:
+    """The discounts that are there, or else `beside`, as Stripe wants them sent again. Raises CannotPlan for one without an id."""
     kept: list[dict[str, str]] = []
-    for discount in subscription.discounts:
+    for discount in subscription.discounts or ((beside,) if beside is not None else ()):
         if discount.id is None:
             raise CannotPlan("a discount without an id cannot be kept; read the subscription again in the current API version")
         kept.append({"discount": discount.id})
