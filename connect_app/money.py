@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 
@@ -73,6 +74,14 @@ class Money:
         if other.currency != self.currency:
             raise CurrencyMismatch(f"{self.currency} and {other.currency} do not add up")
         return other.amount
+
+
+def sums(amounts: Iterable[Money]) -> tuple[Money, ...]:
+    """One sum for each currency, by its letters; those of nothing are left out."""
+    found: dict[str, Money] = {}
+    for amount in amounts:
+        found[amount.currency] = found.get(amount.currency, Money(0, amount.currency)) + amount
+    return tuple(found[currency] for currency in sorted(found) if found[currency].amount)
 
 
 def exponent(currency: str) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from connect_app import embed_secrets, security
+from connect_app import embed_secrets, money, security
 from connect_app.runtime import Runtime
 from connect_app.stripe_gateway.objects import Subscription
 from flow_pages import links, offers, theme
@@ -97,6 +97,9 @@ def _terms(
     made: offers.Made, option: offers.Option, subscription: Subscription | None, charge: Charge | None, locale: str, now: datetime
 ) -> list[tuple[str, str]]:
     terms = offers.terms(made.offer, option, subscription, made.known, locale, now)
+    if made.known.open:
+        # Whatever is offered, this is asked for first, and no offer makes it less.
+        terms = [*terms, ("Still open", " + ".join(money.format(amount, locale) for amount in made.known.open))]
     if charge is None:
         return terms
     # The next charge says the same again of a trial's first one, and of a discount on one bill alone.

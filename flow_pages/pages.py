@@ -253,7 +253,8 @@ def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str
     if verified:
         return "Not all of this is done", "See below what became of each subscription.", "failed" if failed else "waiting"
     if failed:
-        return "This could not be done", None, "failed"
+        was_overtaken = all(one.action.code in outcome.OVERTAKEN for one in done if one.action.state == "failed")
+        return "This was not done" if was_overtaken else "This could not be done", None, "failed"
     return "We have received your request", _promise(visit, done, any(one.is_in_flight for one in done)), "waiting"
 
 

@@ -8,7 +8,9 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from connect_app import money
 from connect_app.models import Coupon, Customer, Discount, Invoice, Price, Product, Schedule, Subscription
+from connect_app.money import Money
 from connect_app.stripe_gateway import objects
 from webhooks import projections
 
@@ -35,6 +37,17 @@ def owing(session: Session, connection_id: str, subscription_ids: Iterable[str])
         Invoice.connection_id == connection_id, Invoice.subscription.in_(list(subscription_ids)), Invoice.status == "open"
     )
     return {id for id in session.execute(found.distinct()).scalars() if id is not None}
+
+
+def owed(session: Session, connection_id: str, subscription_id: str) -> tuple[Money, ...]:
+    """What is still to be paid of a subscription's open invoices, one sum for each currency."""
+    found = select(Invoice.raw).where(
+        Invoice.connection_id == connection_id,
+        Invoice.subscription == subscription_id,
+        Invoice.status == "open",
+        Invoice.is_deleted.is_(False),
+    )
+    return money.sums(objects.read_invoice(raw).remaining for raw in session.execute(found).scalars())
 
 
 def invoices_of(

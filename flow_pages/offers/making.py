@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app import db
 from connect_app.models import Audience
 from connect_app.money import Money
-from connect_app.stripe_gateway.objects import Subscription
+from connect_app.stripe_gateway.objects import Status, Subscription
 from flow_pages import steps
 from flow_pages.document import DiscountOffer, Offer
 from flow_pages.offers import limits, options, terms
@@ -20,6 +20,8 @@ from flow_pages.visits import Visit
 from webhooks import audiences, mapping, mirror
 
 log = structlog.get_logger()
+
+_OVERDUE = frozenset((Status.PAST_DUE, Status.UNPAID))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,8 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetim
     led_by = visit.subscription.schedule if visit.subscription is not None else None
     theirs = visit.customer.discount if visit.customer is not None else None
     is_counting = theirs is not None and (theirs.ends_at is None or theirs.ends_at > now)
-    if visit.connection is None or not (coupons or prices or led_by or is_counting):
+    is_owing = visit.subscription is not None and visit.subscription.status in _OVERDUE
+    if visit.connection is None or not (coupons or prices or led_by or is_counting or is_owing):
         return Known()
     place = session, visit.connection.id
     found = {price.id: price for id in sorted(prices) if (price := mirror.price(*place, id)) is not None}
@@ -150,4 +153,5 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetim
         names=mirror.product_names(*place, [price.product for price in found.values() if price.product]),
         schedule=mirror.schedule(*place, led_by) if led_by else None,
         customers_discount=theirs if is_counting and visit.subscription is not None and not visit.subscription.discounts else None,
+        open=mirror.owed(*place, visit.subscription.id) if visit.subscription is not None and is_owing else (),
     )

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from connect_app.models.base import Json
 from connect_app.modes import Mode
+from connect_app.money import Money
 from connect_app.stripe_gateway.objects import Coupon, Discount, Price, Schedule, Status, Subscription
 from flow_pages.document import (
     CustomOffer,
@@ -32,7 +33,8 @@ _LONGEST_NAME = 40
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the mirror has under the ids that offers name; `names` are of the prices' products, `schedule` leads the
-    subscription, `customers_discount` is at work on it as long as it has none of its own.
+    subscription, `customers_discount` is at work on it as long as it has none of its own, and `open` is what is still owed for it,
+    one sum for each currency.
     """
 
     coupons: Mapping[str, Coupon] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Known:
     names: Mapping[str, str] = field(default_factory=dict)
     schedule: Schedule | None = None
     customers_discount: Discount | None = None
+    open: tuple[Money, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

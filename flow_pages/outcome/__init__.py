@@ -1,6 +1,6 @@
 """What became of a choice, told to the customer: one line for each subscription, and *done* only for what was read back from Stripe."""
 
 from flow_pages.outcome.done import Done, card_state, of_customer, of_session
-from flow_pages.outcome.lines import ASK_TO_UNDO, Line, accepted, deciding, lines
+from flow_pages.outcome.lines import ASK_TO_UNDO, OVERTAKEN, Line, accepted, deciding, lines
 
-__all__ = ["ASK_TO_UNDO", "Done", "Line", "accepted", "card_state", "deciding", "lines", "of_customer", "of_session"]
+__all__ = ["ASK_TO_UNDO", "OVERTAKEN", "Done", "Line", "accepted", "card_state", "deciding", "lines", "of_customer", "of_session"]

@@ -30,6 +30,8 @@ _ASKED = {
 }
 
 
+# Why something is not done where nothing went wrong.
+OVERTAKEN = frozenset(("superseded", "closed_by_team"))
 ASK_TO_UNDO = "Ask to undo the cancellation"
 
 
@@ -117,7 +119,7 @@ def _failed(action: Action, business: str) -> Line:
             told = f"The team at {business} has closed this request. If that is not what you expected, please contact them."
             return _plain("failed", f"{asked}: this was closed", told)
         case "subscription_ended":
-            return _plain("failed", f"{asked}: this was not done", "The subscription had already ended.")
+            return _plain("failed", f"{asked}: this could not be done", "The subscription had already ended.")
         case _:
             return _plain("failed", f"{asked}: this could not be done", f"Please contact {business}; they can see what happened.")
 

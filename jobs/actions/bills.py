@@ -5,6 +5,7 @@ from datetime import datetime
 
 import structlog
 
+from connect_app import money
 from connect_app.models.base import Json
 from connect_app.money import Money
 from connect_app.stripe_gateway.account import AccountGateway
@@ -14,7 +15,6 @@ from connect_app.stripe_gateway.objects import Invoice, Status, Subscription, Up
 from jobs import receipts
 from jobs.actions.ledger import CLOCKS_DIFFER
 from jobs.actions.look import Ask
-from jobs.receipts import bills
 
 log = structlog.get_logger()
 
@@ -116,4 +116,4 @@ def _open(stripe: AccountGateway, ask: Ask, after: Subscription, known: receipts
         return None
     is_told = bool(known.made)
     left = [invoice for invoice in page.items if not (is_told and invoice.id == after.latest_invoice)]
-    return None if page.has_more or page.unreadable else bills.sums(invoice.remaining for invoice in left)
+    return None if page.has_more or page.unreadable else money.sums(invoice.remaining for invoice in left)

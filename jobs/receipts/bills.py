@@ -1,6 +1,5 @@
 """Bills: what a change did to the money, as it was read back from Stripe; what could not be read is not known, which is not nothing."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,14 +41,6 @@ class Bills:
 
 
 UNKNOWN = Bills()
-
-
-def sums(amounts: Iterable[Money]) -> tuple[Money, ...]:
-    """One sum for each currency, those of nothing left out."""
-    found: dict[str, Money] = {}
-    for amount in amounts:
-        found[amount.currency] = found.get(amount.currency, Money(0, amount.currency)) + amount
-    return tuple(found[currency] for currency in sorted(found) if found[currency].amount)
 
 
 def to_json(bills: Bills) -> Json:

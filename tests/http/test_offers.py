@@ -214,7 +214,7 @@ def test_a_longer_trial_moves_the_first_charge(house: House) -> None:
     house.take(browser)
     assert house.subscription(whose)["trial_end"] == until
     assert "Your trial is longer" in browser.page
-    assert terms(browser.page)["Next charge"] == day(until)
+    assert terms(browser.page)["Next charge"] == f"$29.00 on {day(until)}"
 
 
 # Plans.
@@ -329,6 +329,20 @@ def test_the_next_charge_counts_in_what_only_stripe_knows(house: House) -> None:
     house.offers("discount", coupons={"test": "HALFOFF"})
     assert terms(house.opened(whose).page)["Next charge"].startswith("$9.50 on"), "half of 29.00, and 5.00 of credit"
     assert {"invoices/create_preview"} <= {request["path"].removeprefix("/v1/") for request in house.local.requests}
+
+
+def test_a_past_due_customer_reads_what_is_asked_for_before_the_renewal(house: House) -> None:
+    whose = house.has("past_due")
+    house.read_in()
+    house.offers("discount", coupons={"test": "HALFOFF"})
+    browser = house.opened(whose)
+    assert terms(browser.page)["Still open"] == "$29.00", "the discount does not make it less"
+    assert terms(browser.page)["Next charge"].startswith("$14.50 on")
+    house.take(browser)
+    assert (terms(browser.page)["Still open"], terms(browser.page)["Next charge"][:6]) == ("$29.00", "$14.50")
+    on_time = house.has("monthly")
+    house.read_in()
+    assert "Still open" not in terms(house.opened(on_time).page)
 
 
 @pytest.mark.parametrize("kind", ["500", "reset", "429", "slow"])
