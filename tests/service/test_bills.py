@@ -12,7 +12,7 @@ from connect_app import config, money
 from connect_app.models import Action, Choice
 from connect_app.money import Money
 from flow_pages import outcome
-from jobs import receipts, work
+from jobs import budget, receipts, work
 from sandbox.stripe import catalogue, invoice_items, shapes
 from sandbox.stripe import customers as stripe_customers
 from sandbox.stripe.context import Context
@@ -145,6 +145,26 @@ def test_no_charge_comes_only_where_stripe_said_so(stage: Stage) -> None:
     assert told(stage, unknown)[1]["Next charge"] == "No renewal"
 
 
+def test_a_preview_that_is_refused_for_another_reason_does_not_mean_that_nothing_comes(stage: Stage) -> None:
+    whose = shapes.make(stage.local, {"account": stage.account, "shape": "monthly"})
+    table, hidden = stage.local.world(stage.account, False).table("subscription"), []
+
+    def hide(_method: str, url: str) -> None:
+        if url.endswith("/create_preview"):
+            hidden.append(table.pop(whose["subscription"]))
+
+    def show(_method: str, url: str) -> None:
+        if url.endswith("/create_preview"):
+            table[whose["subscription"]] = hidden[0]
+
+    stage.client.before.append(hide)
+    stage.client.after.append(show)
+    action = stage.run(stage.ask("monthly", "cancel", AT_THE_END, customer=whose["customer"], subscription=whose["subscription"]))
+    assert hidden
+    assert action.state == "verified"
+    assert known(stage, action) == receipts.Bills(made=())
+
+
 def test_usage_until_then_is_never_told_to_cost_nothing(stage: Stage) -> None:
     action = done(stage, "metered", "cancel", AT_THE_END)
     assert "None" not in told(stage, action)[1].values()
@@ -252,6 +272,18 @@ def test_another_plan_whose_price_stripe_does_not_tell_is_told_as_before(stage: 
     text, facts = told(stage, action)
     assert text.endswith("If something was charged for the change, your invoices show it.")
     assert facts["Next charge"] == day(renewal(stage, action))
+
+
+def test_an_account_that_is_told_to_slow_down_meanwhile_has_its_change_verified_at_once(stage: Stage) -> None:
+    def refused(_method: str, url: str) -> None:
+        if url.endswith("/create_preview"):
+            budget.hold(stage.rt, stage.account, stage.mode, is_first=False)
+
+    stage.client.before.append(refused)
+    stage.fault("429", "/v1/invoices/*")
+    action = stage.ask("monthly", "cancel", AT_THE_END)
+    assert isinstance(stage.work(action.id), work.Done)
+    assert (stage.now(action).state, steps(stage, action)) == ("verified", ["next_invoice"])
 
 
 def test_a_turn_whose_lease_is_nearly_over_asks_nothing_more(stage: Stage) -> None:

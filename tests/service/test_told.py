@@ -78,6 +78,9 @@ def test_a_pause_that_was_ended_since_is_not_told_to_be_running(stage: Stage) ->
     assert "goes on by itself afterwards" not in told.text
     assert told.text == "You have decided anew for the same subscription since."
     assert not told.can_undo
+    with stage.rt.transaction(stage.workspace_id) as session:
+        [done] = outcome.of_session(session, action.session_id or "")
+    assert done.undone_by(stage.rt.now()) is None, "nor by a button of a page that was opened before"
 
 
 @pytest.mark.parametrize("open_invoices", ["void", "keep"])
