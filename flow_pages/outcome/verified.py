@@ -45,7 +45,8 @@ def told(
         case "undo_cancel" if action.intent.get("item"):
             return f"{action.intent['name']} stays", "Its cancellation was taken back. Nothing else has changed.", (*owed, charge)
         case "undo_cancel":
-            return f"{plan} continues", "Your cancellation was taken back. Nothing else has changed.", (*owed, charge)
+            text = receipts.kept(action) or "Nothing else has changed."
+            return f"{plan} continues", _then("Your cancellation was taken back.", text), (*owed, charge)
         case _:
             return f"{plan} uses your new card", "", (charge,)
 
@@ -121,7 +122,7 @@ def _canceled(
     closing, owed = receipts.closing(action, bills, locale), _owed(bills, locale)
     is_open = is_owing and not closing.is_voided if bills.open is None else bool(owed)
     still = "" if owed else "An invoice that is already open may still be collected." if is_open else ""
-    still = _then(still, closing.voided if closing.is_voided else "")
+    still = _then(still, closing.voided if closing.is_voided else "", closing.lost)
     if after.get("ended_at") or after.get("status") in _ENDED:
         ended = after.get("ended_at")
         when = datetime.fromisoformat(ended) if ended else receipt.effective_at

@@ -78,6 +78,8 @@ def ask(
         raise ValueError(f"an action begins queued or requested, not {state!r}")
     if state == "queued" and verb in plans.DECISIONS and verb != "cancel" and has_voided(session, connection_id, subscription):
         state, code = "requested", VOIDED
+    if verb == "undo_cancel" and _last_cancel(session, connection_id, subscription).get("loses"):
+        intent = {**intent, "gave_up": True}  # for the page and the letter: it does not come back
     if code == YOURS:
         seen = _seen(session, connection_id, subscription)
         message = message or orders.words(verb, intent, seen, now)
@@ -124,11 +126,16 @@ def ask(
 
 def has_voided(session: Session, connection_id: str | None, subscription: str) -> bool:
     """Whether the last thing that was decided about this subscription is a cancel that voided bills of it."""
+    calls = _last_cancel(session, connection_id, subscription).get("requests") or ()
+    return any(call["method"] == "invoices.void" for call in calls)
+
+
+def _last_cancel(session: Session, connection_id: str | None, subscription: str) -> Json:
+    """The calls of the last thing that was decided about this subscription, where that is a cancel; else nothing."""
     mine = Action.connection_id == connection_id, Action.subscription == subscription, Action.verb.in_(plans.DECISIONS)
     last = select(Action.verb, Action.call).where(*mine, Action.state == "verified").order_by(Action.asked_at.desc(), Action.id.desc())
     found = session.execute(last.limit(1)).first()
-    calls = ((found.call or {}).get("requests") or ()) if found is not None and found.verb == "cancel" else ()
-    return any(call["method"] == "invoices.void" for call in calls)
+    return (found.call or {}) if found is not None and found.verb == "cancel" else {}
 
 
 def retry(session: Session, workspace_id: str, action_id: str, now: datetime, actor: str) -> bool:

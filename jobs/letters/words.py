@@ -65,7 +65,8 @@ def verified(
             name = action.intent["name"]
             return _write(f"{name} stays", [f"{name} stays: its cancellation has been taken back.", *also, charge], business)
         case "undo_cancel":
-            lines = [f"{what} continues: its cancellation has been taken back.", *also, charge]
+            kept = receipts.kept(action)
+            lines = [f"{what} continues: its cancellation has been taken back.", *([kept] if kept else []), *also, charge]
             return _write(f"{what} continues", lines, business)
         case "pause" | "extension":
             return _stopped(action.verb, what, before, after, business, bills)
@@ -143,7 +144,7 @@ def _canceled(
         lines += [_owed(bills)]
     elif _OVERDUE & {before.status, after.status} and not closing.is_voided:
         lines.append("An invoice that is already open may still be collected.")
-    lines += [closing.billed, closing.voided if closing.is_voided else ""]
+    lines += [closing.billed, closing.voided if closing.is_voided else "", closing.lost]
     return _write(subject, [line for line in lines if line], business)
 
 

@@ -70,6 +70,7 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
         or standing.renewed(wish, subscription)
         or standing.unpaid(subscription, past_due_too=False)
         or (_unfit(subscription, coupon, name, now) if made is None or coupon is not None else _unfit_to_make(subscription, made, now))
+        or _other_terms(subscription, coupon, made)
         or standing.waiting_for_payment(subscription)
     )
     if refusal:
@@ -101,6 +102,8 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
 def shows(wish: Wish, situation: Situation, kept: frozenset[str]) -> bool:
     """Whether the coupon is at work, or will be with a later phase, beside every discount in `kept`, on a subscription that goes on."""
     subscription, name = situation.subscription, coupon_of(wish.intent)
+    if _other_terms(subscription, situation.coupon, mint_of(wish.intent)):
+        return False
     ids = {discount.id for discount in subscription.discounts}
     is_added = any(discount.coupon == name and discount.id not in kept for discount in subscription.discounts)
     is_coming = situation.schedule is not None and any(name in phase.coupons for phase in situation.schedule.coming)
@@ -119,6 +122,22 @@ def _is_of_nothing(situation: Situation, duration: str, months_: int | None, *, 
         return until == standing.FOREVER
     last = standing.bill(situation.subscription) if duration == "once" else months.later(now, months_ or 1)
     return until > last
+
+
+def _other_terms(subscription: Subscription, coupon: Coupon | None, made: Mint | None) -> Refused | None:
+    """A coupon under the id that was promised, with other terms: not we have made it. One that is gone says nothing."""
+    if coupon is None or coupon.is_deleted or made is None:
+        return None
+    amount = made.amount_off(subscription.currency)
+    is_same = (coupon.duration, coupon.duration_in_months, coupon.percent_off) == (made.duration, made.duration_in_months, made.percent_off)
+    is_in_theirs = coupon.amount_off is not None and coupon.amount_off.currency == subscription.currency
+    if is_same and (amount is None) == (coupon.amount_off is None) and (not is_in_theirs or coupon.amount_off == amount):
+        return None
+    return Refused(
+        code="coupon_not_as_offered",
+        message=f"The coupon {made.id} on your Stripe account has other terms than the customer was promised ({made.name})."
+        " Give them what they were promised, then press Mark done.",
+    )
 
 
 def _is_akin(discount: Discount, made: Mint | None) -> bool:

@@ -25,7 +25,11 @@ def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> 
         return Needs(open_invoices=is_voiding)
     if to_prove:
         is_scheduled = wish.verb in ("discount", "plan_change", "item_cancel") or item_cancels.is_about_one(wish)
-        return Needs(schedule=subscription.schedule if is_scheduled else None, open_invoices=is_voiding)
+        return Needs(
+            coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" and discounts.mint_of(wish.intent) else None,
+            schedule=subscription.schedule if is_scheduled else None,
+            open_invoices=is_voiding,
+        )
     return Needs(
         customer=wish.verb == "discount" and not subscription.discounts,
         coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,

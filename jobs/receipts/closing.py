@@ -9,10 +9,11 @@ from jobs.receipts.bills import UNKNOWN, Bills
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
-    """Whether open invoices were voided, and what was `billed`, in words."""
+    """Whether open invoices were voided, and what was `billed` and `lost`, in words."""
 
     is_voided: bool
     billed: str
+    lost: str
     voided: str = "What was open has been voided: you no longer owe it."
 
 
@@ -22,14 +23,24 @@ def closing(action: Action, bills: Bills = UNKNOWN, locale: str = "en") -> Closi
     is_voided = any(request["method"] == "invoices.void" for request in requests)
     ending = next((request for request in requests if request["method"].endswith(".cancel")), None)
     params = ending["params"] if ending else {}
+    lost = "What was planned for later is given up with it." if (action.call or {}).get("loses") else ""
     said = []
     if params.get("invoice_now") and bills.made is not None:
         # Time that was paid for and not used is counted in.
-        return Closing(is_voided=is_voided, billed=told.billed(bills, locale, last=True) or "Nothing was left to bill.")
+        return Closing(is_voided=is_voided, billed=told.billed(bills, locale, last=True) or "Nothing was left to bill.", lost=lost)
     if params.get("invoice_now"):
         said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
     # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.
     if params.get("prorate") and before.get("status") == "active" and not before.get("pause_collection"):
         where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
         said.append(f"Time that you had paid for and not used, if there is any, is credited {where}.")
-    return Closing(is_voided=is_voided, billed=" ".join(said))
+    return Closing(is_voided=is_voided, billed=" ".join(said), lost=lost)
+
+
+def kept(action: Action) -> str:
+    """What an undo does not bring back: phases that a schedule had in store, which the cancel had to let go of."""
+    return (
+        "What had been planned for later was given up with the cancellation, and does not come back."
+        if action.intent.get("gave_up")
+        else ""
+    )

@@ -279,6 +279,29 @@ def test_a_subscription_that_was_canceled_elsewhere_meanwhile_counts_as_done(
     assert len(local.effects) == before
 
 
+def test_what_was_planned_for_later_is_said_to_be_given_up_and_not_to_come_back(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = at_confirm(app, stage, "scheduled")
+    browser.press("confirm")
+    customers.drain(rt)
+    assert "What was planned for later is given up with it." in browser.look().page
+    browser.press("undo")
+    customers.drain(rt)
+    page = browser.look().page
+    assert "does not come back" in page
+    assert "Nothing else has changed" not in page
+    with rt.transaction(stage.workspace_id) as session:
+        found = session.execute(select(Delivery).where(Delivery.topic.like("action/%/settled")).order_by(Delivery.id)).scalars().all()
+    assert ["given up with it" in letter.payload["text"] for letter in found] == [True, False]
+    assert ["does not come back" in letter.payload["text"] for letter in found] == [False, True]
+    # Who had nothing planned loses nothing.
+    browser = at_confirm(app, stage, "monthly").press("confirm")
+    customers.drain(rt)
+    assert "given up" not in browser.look().page
+    browser.press("undo")
+    customers.drain(rt)
+    assert "Nothing else has changed" in browser.look().page
+
+
 # The dashboard's side.
 
 

@@ -187,3 +187,34 @@ def test_a_coupons_months_end_on_the_last_day_of_a_shorter_one() -> None:
     found = subscription(items={"object": "list", "data": [item], "has_more": False})
     verdict = plans.plan(DISCOUNT, seen(found, coupon(duration="repeating", duration_in_months=2)), new_years_eve)
     assert isinstance(verdict, Refused)
+
+
+MINTED = {"id": "hf_1", "name": "30% off, 3 months", "percent_off": "30", "duration": "repeating", "duration_in_months": 3}
+OFF = {"id": "hf_2", "name": "Discount, one bill", "amounts": {"usd": 500, "jpy": 700}, "duration": "once"}
+
+
+@pytest.mark.parametrize(
+    ("mint", "made", "is_as_promised"),
+    [
+        (MINTED, {"percent_off": 30.0, "duration": "repeating", "duration_in_months": 3}, True),
+        (MINTED, {"percent_off": 20.0, "duration": "repeating", "duration_in_months": 3}, False),
+        (MINTED, {"percent_off": 30.0, "duration": "repeating", "duration_in_months": 2}, False),
+        (MINTED, {"percent_off": 30.0, "duration": "once"}, False),
+        (MINTED, {"percent_off": None, "amount_off": 3000, "currency": "usd", "duration": "repeating", "duration_in_months": 3}, False),
+        (OFF, {"percent_off": None, "amount_off": 500, "currency": "usd"}, True),
+        (OFF, {"percent_off": None, "amount_off": 400, "currency": "usd"}, False),
+        (OFF, {"percent_off": 50.0}, False),
+    ],
+)
+def test_a_coupon_under_the_promised_id_counts_only_with_the_promised_terms(
+    mint: dict[str, Any], made: dict[str, Any], is_as_promised: bool
+) -> None:
+    promised = wish("discount", mint={"redeem_by": (NOW + timedelta(days=7)).isoformat(), **mint})
+    theirs = coupon(id=mint["id"], **made)
+    there = seen(subscription(discounts=[discount("di_1", mint["id"])], metadata={"holdfast_action": "act_1"}), theirs)
+    assert plans.shows(promised, there) is is_as_promised
+    verdict = plans.plan(promised, seen(subscription(), theirs), NOW)
+    assert isinstance(verdict, Plan if is_as_promised else Refused)
+    if isinstance(verdict, Refused):
+        assert verdict.code == "coupon_not_as_offered"
+    assert plans.needs(promised, subscription(), to_prove=True).coupon == mint["id"], "its terms are read for the proof"
