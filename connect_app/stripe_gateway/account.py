@@ -15,7 +15,7 @@ Created = Mapping[str, int] | None
 
 # Stripe's own limit on the `types` of one call of `events`.
 EVENT_TYPES_PER_CALL = 20
-_SUBSCRIPTION_EXPAND = ("discounts.source.coupon", "items.data.price.product", "items.data.discounts")
+_SUBSCRIPTION_EXPAND = ("discounts.source.coupon.applies_to", "items.data.price.product", "items.data.discounts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,10 @@ class AccountGateway:
     def customer(self, customer_id: str) -> Read[objects.Customer]:
         """A deleted customer is answered, too, as what is left of it."""
         return self._get(objects.read_customer, "customers", customer_id)
+
+    def customer_with_coupon(self, customer_id: str) -> Read[objects.Customer]:
+        """With the terms of their own discount."""
+        return self._get(objects.read_customer, "customers", customer_id, expand=("discount.source.coupon.applies_to",))
 
     def price(self, price_id: str) -> Read[objects.Price]:
         """With its product's name."""

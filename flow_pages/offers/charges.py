@@ -1,7 +1,7 @@
 """The next charge if an offer is taken: exactly, as Stripe tells it within a second, else about, as far as the mirror can say."""
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -103,7 +103,11 @@ def _told(rt: Runtime, visit: Visit, made: Made, subscription: Subscription, now
     for key, asked in wanted.items():
         futures[key] = _threads.submit(lambda asked=asked: account.upcoming(asked).value)  # type: ignore[misc]
     wait(futures.values(), timeout=BUDGET_SECONDS)
-    return {key: charge for key, future in futures.items() if (charge := _charge(future, made, now)) is not None}
+    told = {key: charge for key, future in futures.items() if (charge := _charge(future, made, now)) is not None}
+    if any(item.price.usage_type == "metered" for item in subscription.items):
+        # What is used until then comes on top.
+        return {key: replace(charge, amount=None, is_exact=False) for key, charge in told.items()}
+    return told
 
 
 def _charge(future: Future[Upcoming], made: Made, now: datetime) -> Charge | None:

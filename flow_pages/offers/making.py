@@ -13,7 +13,7 @@ from connect_app.models import Audience
 from connect_app.money import Money
 from connect_app.stripe_gateway.objects import Status, Subscription
 from flow_pages import steps
-from flow_pages.document import DiscountOffer, Offer
+from flow_pages.document import CustomOffer, LinkOffer, Offer
 from flow_pages.offers import limits, options, terms
 from flow_pages.offers.options import Known, Option
 from flow_pages.visits import Visit
@@ -80,7 +80,7 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
     meant = _meant(session, visit, wanted, now)
     known = _known(session, visit, meant, now)
     ledger = limits.read(session, row, meant, now)
-    subscription = _named(session, visit) if any(isinstance(offer, DiscountOffer) for offer in meant) else visit.subscription
+    subscription = _named(session, visit) if any(not isinstance(offer, LinkOffer | CustomOffer) for offer in meant) else visit.subscription
     found: dict[str, Made] = {}
     for offer in meant:
         ways = [

@@ -216,7 +216,7 @@ def _changed(offer: PlanOffer, option: Option, subscription: Subscription, known
     pays = price_of(option, known, subscription)
     lines = [(NEW_PLAN, plan_name(price, known))]
     if pays is not None:
-        is_all = not subscription.discounts and not any(item.discounts for item in subscription.items)
+        is_all = not (subscription.discounts or known.customers_discount or any(item.discounts for item in subscription.items))
         lines.append(("You pay" if is_all else "Before discounts", f"{money.format(pays, locale)} {_every(price)}".strip()))
     if subscription.amount is not None:
         lines.append(("Instead of", spoken.price(subscription, locale)))

@@ -98,7 +98,7 @@ def _charged_for_it(action: Action, bills: receipts.Bills, locale: str) -> str:
     if said := receipts.billed(bills, locale):
         return said
     if action.intent.get("proration") == "create_prorations":
-        return "Nothing was charged for it now; what the change comes to is counted in with your next charge."
+        return "Nothing was charged for it now; what the change comes to, if anything, is counted in with your next charge."
     return "Nothing was charged for the change."
 
 
@@ -110,8 +110,8 @@ def _reduced(
     if receipt.after.get("ended_at") or receipt.after.get("status") in _ENDED:
         return f"{name} has ended", _then("The whole subscription has ended, and this with it.", said), ()
     if at is not None and at > now:
-        text = "It runs until then. The rest of your subscription goes on."
-        return f"{name} is canceled", f"{text}", (("Ends on", spoken.day(at, locale)), *charges)
+        text = f"It runs until {spoken.day(at, locale)}. The rest of your subscription goes on."
+        return f"{name} is canceled", text, (("Ends on", spoken.day(at, locale)), *charges)
     return f"{name} has ended", _then("The rest of your subscription goes on.", said), charges
 
 
@@ -136,7 +136,8 @@ def _canceled(
     ends = (("Ends on", spoken.day(receipt.effective_at, locale)),) if receipt.effective_at else ()
     if after.get("status") == "trialing" and not bills.coming:
         return f"{plan} is canceled", "Your trial ends without a charge.", (*ends, *owed, charge)
-    return f"{plan} is canceled", _then("It runs until then, and does not renew.", still), (*ends, *owed, charge)
+    until = f"It runs until {spoken.day(receipt.effective_at, locale)}" if receipt.effective_at else "It runs to its end"
+    return f"{plan} is canceled", _then(f"{until}, and does not renew.", still), (*ends, *owed, charge)
 
 
 def _charge(receipt: Receipt, bills: receipts.Bills, locale: str, resumes_at: datetime | None) -> tuple[str, str]:

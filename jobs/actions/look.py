@@ -37,7 +37,7 @@ def take(stripe: AccountGateway, wish: plans.Wish, step: str, ask: Ask, *, to_pr
         return Look(read=read, situation=plans.Situation(subscription=read.value))
     needs = plans.needs(wish, read.value, to_prove=to_prove)
     invoices = ask("invoices", lambda: stripe.invoices(customer=wish.customer, status="open")) if needs.open_invoices else None
-    customer = _found(ask, "customer", stripe.customer, wish.customer if needs.customer else None)
+    customer = _found(ask, "customer", stripe.customer_with_coupon, wish.customer if needs.customer else None)
     theirs = customer.discount if customer is not None else None
     now = read.as_of
     situation = plans.Situation(

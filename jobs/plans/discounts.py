@@ -1,7 +1,7 @@
 """Discounts: whether a coupon can be added to a subscription, by which calls, and what proves that it was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -64,6 +64,12 @@ def mint_of(intent: Mapping[str, object]) -> Mint | None:
 def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
     """Add the coupon, keep the discounts that are there, and take back a scheduled cancellation."""
     subscription, coupon, name = situation.subscription, situation.coupon, coupon_of(wish.intent)
+    theirs = situation.customers_discount
+    off = theirs.terms.amount_off if theirs is not None and theirs.terms is not None else None
+    if off is not None and off.currency != subscription.currency:
+        # It takes nothing off here.
+        situation = replace(situation, customers_discount=None)
+    counting = subscription.discounts or ((situation.customers_discount,) if situation.customers_discount else ())
     made = mint_of(wish.intent)
     refusal = (
         standing.ended(subscription, "a discount would not bring it back")
@@ -75,7 +81,7 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
     )
     if refusal:
         return refusal
-    if any(discount.coupon == name or _is_akin(discount, made) for discount in subscription.discounts):
+    if any(discount.coupon == name or _is_akin(discount, made) for discount in counting):
         return Refused(
             code="coupon_already_applied",
             message=f"The subscription already carries the coupon {name}. Decide whether the customer is owed more than that.",
@@ -120,8 +126,9 @@ def _is_of_nothing(situation: Situation, duration: str, months_: int | None, *, 
         return False
     if duration == "forever":
         return until == standing.FOREVER
-    last = standing.bill(situation.subscription) if duration == "once" else months.later(now, months_ or 1)
-    return until > last
+    bill = standing.bill(situation.subscription)
+    for_it = [bill] if duration == "once" else months.bills(situation.subscription, bill, months.later(now, months_ or 1))
+    return all(day < until for day in for_it)
 
 
 def _other_terms(subscription: Subscription, coupon: Coupon | None, made: Mint | None) -> Refused | None:

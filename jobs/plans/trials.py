@@ -24,6 +24,7 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
         or standing.paused(subscription)
         or standing.waiting_for_payment(subscription)
         or standing.led(situation)
+        or (standing.nothing_to_pay("a longer trial") if standing.free_until(situation) == standing.FOREVER else None)
     )
     if refusal:
         return refusal

@@ -25,9 +25,11 @@ def closing(action: Action, bills: Bills = UNKNOWN, locale: str = "en") -> Closi
     params = ending["params"] if ending else {}
     lost = "What was planned for later is given up with it." if (action.call or {}).get("loses") else ""
     said = []
+    made = told.billed(bills, locale, last=True)
     if params.get("invoice_now") and bills.made is not None:
         # Time that was paid for and not used is counted in.
-        return Closing(is_voided=is_voided, billed=told.billed(bills, locale, last=True) or "Nothing was left to bill.", lost=lost)
+        return Closing(is_voided=is_voided, billed=made or "Nothing was left to bill.", lost=lost)
+    said += [made] if made else []  # a renewal at the last moment
     if params.get("invoice_now"):
         said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
     # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.

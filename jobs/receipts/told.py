@@ -31,5 +31,9 @@ def _said(bill: Bill, what: str, locale: str) -> str:
             return f"{what} of {money.format(bill.remaining, locale)} is open."
         case "draft":
             return f"{what} of {total} is on its way."
+        case "void":
+            return f"{what} of {total} was voided: you do not owe it."
+        case "uncollectible":
+            return f"{what} of {total} is not collected."
         case _:
-            return ""
+            return f"{what} of {total} was made."

@@ -1,4 +1,4 @@
-"""Coupons as they are redeemed: discounts on a subscription or one of its items, how long they last and what they take off."""
+"""Coupons as they are redeemed: discounts on a customer, a subscription or one of its items, how long they last and what they take off."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def refresh(ctx: Context, coupon: Obj) -> Obj:
 def check(
     ctx: Context, holder: Obj | None, wanted: list[Obj], currency: str, customer: str | None = None, param: str = "discounts"
 ) -> None:
-    """Raise 400 unless each entry names a redeemable coupon or promotion code, or a discount that the holder already has."""
+    """Raise 400 unless each entry names a redeemable coupon or promotion code, or a discount of the holder's or of one above it."""
     for index, entry in enumerate(wanted):
         path = f"{param}[{index}]"
         if len(entry) != 1:
             raise refused(f"You must specify exactly one of coupon, discount, or promotion_code in {path}.", path)
         if "discount" in entry:
-            if entry["discount"] not in _there(ctx, holder, customer):
+            if holder is None or entry["discount"] not in _at_hand(ctx, holder, customer):
                 raise _unknown("discount", entry["discount"], f"{path}[discount]")
             continue
         if "promotion_code" in entry:
@@ -54,10 +54,29 @@ def check(
             )
 
 
-def _there(ctx: Context, holder: Obj | None, customer: str | None) -> list[str]:
-    """What may be named by its id: the holder's own, and its customer's."""
-    theirs = (ctx.world.find("customer", customer) or {}).get("discount") if customer else None
-    return [*(holder["discounts"] if holder is not None else ()), *([theirs["id"]] if theirs else ())]
+def _at_hand(ctx: Context, holder: Obj, customer: str | None) -> set[str]:
+    """The discounts that this subscription or item may be given again: its own, and those of what it belongs to."""
+    found = set(holder["discounts"])
+    above = ctx.world.find("subscription", holder["subscription"]) if holder["object"] == "subscription_item" else None
+    return found | set(above["discounts"] if above else ()) | ({theirs["id"]} if (theirs := of_customer(ctx, customer)) else set())
+
+
+def of_customer(ctx: Context, customer: str | None) -> Obj | None:
+    """The customer's own discount, while it lasts."""
+    found: Obj | None = (ctx.world.find("customer", customer or "") or {}).get("discount")
+    return None if found is None or (found["end"] is not None and found["end"] <= ctx.now) else found
+
+
+def give(ctx: Context, customer: Obj, coupon: str | None) -> None:
+    """The customer's own discount becomes one by this coupon, or none: in Stripe's dashboard, and by its API of old."""
+    before = clone(customer)
+    if customer["discount"] is not None:
+        _end(ctx, customer["discount"]["id"])
+        customer["discount"] = None
+    if coupon is not None:
+        found = _redeem(ctx, customer, {"coupon": coupon}, customer["id"])
+        customer["discount"] = clone(ctx.world.get("discount", found))
+    events.tell(ctx, "updated", customer, before)
 
 
 def _unknown(kind: str, id: str, path: str) -> StripeError:
@@ -79,8 +98,10 @@ def overwrite(ctx: Context, holder: Obj, wanted: list[Obj], customer: str) -> No
     kept = [entry["discount"] for entry in wanted if "discount" in entry]
     gone = [id for id in holder["discounts"] if id not in kept]
     holder["discounts"] = [entry["discount"] if "discount" in entry else _redeem(ctx, holder, entry, customer) for entry in wanted]
+    theirs = of_customer(ctx, customer)
     for id in gone:
-        _end(ctx, id)
+        if theirs is None or theirs["id"] != id:
+            _end(ctx, id)
 
 
 def _redeem(ctx: Context, holder: Obj, entry: Obj, customer: str) -> str:
@@ -105,7 +126,7 @@ def _redeem(ctx: Context, holder: Obj, entry: Obj, customer: str) -> str:
             "promotion_code": code["id"] if code else None,
             "source": {"coupon": coupon["id"], "type": "coupon"},
             "start": ctx.now,
-            "subscription": holder["subscription"] if is_item else holder["id"],
+            "subscription": holder["subscription"] if is_item else holder["id"] if holder["object"] == "subscription" else None,
             "subscription_item": holder["id"] if is_item else None,
         }
     )
@@ -125,29 +146,39 @@ def _end(ctx: Context, id: str) -> None:
 
 def lapse(ctx: Context, subscription: Obj, *, after_invoice: bool) -> None:
     """Take away what is over: `repeating` past its end, and `once` after an invoice used it."""
+    customer = ctx.world.find("customer", subscription["customer"])
+    theirs = customer["discount"] if customer else None
+    was_used = not subscription["discounts"]
+    over: set[str] = set()
     for holder in (subscription, *subscription["items"]["data"]):
-        for id in list(holder["discounts"]):
-            discount = ctx.world.get("discount", id)
-            coupon = ctx.world.remembered("coupon", discount["source"]["coupon"])
-            once = coupon is not None and coupon["duration"] == "once"
-            if (once and after_invoice) or (discount["end"] is not None and discount["end"] <= ctx.now):
-                holder["discounts"] = [other for other in holder["discounts"] if other != id]
-                _end(ctx, id)
+        over |= {id for id in holder["discounts"] if _is_over(ctx, id, after_invoice)}
+        holder["discounts"] = [id for id in holder["discounts"] if id not in over]
+    for id in over - ({theirs["id"]} if theirs else set()):
+        _end(ctx, id)
+    if customer and theirs and (theirs["id"] in over or _is_over(ctx, theirs["id"], after_invoice and was_used)):
+        give(ctx, customer, None)
+
+
+def _is_over(ctx: Context, id: str, after_invoice: bool) -> bool:
+    discount = ctx.world.get("discount", id)
+    coupon = ctx.world.remembered("coupon", discount["source"]["coupon"])
+    once = coupon is not None and coupon["duration"] == "once"
+    return (once and after_invoice) or (discount["end"] is not None and discount["end"] <= ctx.now)
 
 
 def take_off(ctx: Context, subscription: Obj, lines: list[Obj], *, lasting: bool = False) -> list[tuple[str, int]]:
     """Write onto each line what its discounts take off, an item's own before the subscription's; gives each discount's sum.
 
-    With `lasting`, only those that are not for a single invoice.
+    The customer's takes off what a subscription without one of its own costs. With `lasting`, only those that are not for a single invoice.
     """
     open_lines = [line for line in lines if line["discountable"] and line["amount"] > 0]
     sums: list[tuple[str, int]] = []
     for item in subscription["items"]["data"]:
         own = [line for line in open_lines if (line["parent"]["subscription_item_details"] or {}).get("subscription_item") == item["id"]]
         sums += [(id, _apply(ctx, id, own, subscription["currency"], lasting)) for id in item["discounts"]]
-    # The customer's own counts where the subscription has none.
-    counting = subscription["discounts"] or _there(ctx, None, subscription["customer"])
-    sums += [(id, _apply(ctx, id, open_lines, subscription["currency"], lasting)) for id in counting]
+    theirs = of_customer(ctx, subscription["customer"])
+    whole = subscription["discounts"] or ([theirs["id"]] if theirs else [])
+    sums += [(id, _apply(ctx, id, open_lines, subscription["currency"], lasting)) for id in whole]
     return [(id, amount) for id, amount in sums if amount]
 
 

@@ -204,7 +204,11 @@ def plan_change(stage: Stage, proration: str, amount: int, when: str = "now", in
     ("proration", "amount", "says"),
     [
         ("none", 900, "Nothing was charged for the change."),
-        ("create_prorations", 900, "Nothing was charged for it now; what the change comes to is counted in with your next charge."),
+        (
+            "create_prorations",
+            900,
+            "Nothing was charged for it now; what the change comes to, if anything, is counted in with your next charge.",
+        ),
         ("always_invoice", 900, "was credited to your account."),
         ("always_invoice", 5900, "was paid."),
     ],

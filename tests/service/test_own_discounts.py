@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sandbox.stripe import previews
-from sandbox.stripe.worlds import new_id
+import pytest
+
+from sandbox.stripe import coupons, discounts, previews
 from tests.service.ledgers import Stage
 from tests.service.test_second_tries import DISCOUNT, dashboard, of_shape
 from tests.service.test_shapes import stage as stage  # the fixture
@@ -12,14 +13,12 @@ from tests.service.test_shapes import stage as stage  # the fixture
 def give(stage: Stage, customer: str, coupon: str) -> str:
     """Make it the customer's own, as only Stripe's dashboard still can."""
     ctx = dashboard(stage)
-    discount: dict[str, Any] = {
-        "id": new_id("discount"), "object": "discount", "checkout_session": None, "customer": customer, "customer_account": None,
-        "end": None, "invoice": None, "invoice_item": None, "promotion_code": None, "source": {"coupon": coupon, "type": "coupon"},
-        "start": ctx.now, "subscription": None, "subscription_item": None,
-    }  # fmt: skip
-    ctx.world.put(discount)
-    ctx.world.get("customer", customer)["discount"] = discount
-    return str(discount["id"])
+    discounts.give(ctx, ctx.world.get("customer", customer), coupon)
+    return str(ctx.world.get("customer", customer)["discount"]["id"])
+
+
+def make(stage: Stage, **terms: Any) -> str:
+    return str(coupons.create(dashboard(stage), {"duration": "forever", "name": "Given", **terms})["id"])
 
 
 def next_bill(stage: Stage, subscription: str) -> int:
@@ -55,3 +54,40 @@ def test_one_that_is_over_is_nobodys(stage: Stage) -> None:
     action = stage.ask("monthly", "discount", {**DISCOUNT, "not_if_discounted": True}, customer=customer, subscription=subscription)
     assert stage.run(action).state == "verified"
     assert len(stage.stripe_says(subscription)["discounts"]) == 1
+
+
+def test_the_very_coupon_of_the_offer_as_their_own_is_not_given_twice(stage: Stage) -> None:
+    customer, subscription = of_shape(stage, "monthly")
+    give(stage, customer, "LOYAL15")
+    done = stage.run(stage.ask("monthly", "discount", DISCOUNT, customer=customer, subscription=subscription))
+    assert (done.state, done.code) == ("manual", "coupon_already_applied")
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_who_pays_nothing_by_a_discount_is_given_nothing_more(stage: Stage, is_own: bool) -> None:
+    customer, subscription = of_shape(stage, "monthly")
+    coupon = make(stage, percent_off=100)
+    if is_own:
+        give(stage, customer, coupon)
+    else:
+        stage.change(subscription, discounts=[{"coupon": coupon}])
+    assert next_bill(stage, subscription) == 0
+    done = stage.run(stage.ask("monthly", "discount", DISCOUNT, customer=customer, subscription=subscription))
+    assert (done.state, done.code) == ("manual", "nothing_to_pay")
+
+
+def test_all_of_another_product_off_is_not_nothing_to_pay(stage: Stage) -> None:
+    customer, subscription = of_shape(stage, "monthly")
+    other = next(one["id"] for one in stage.local.world(stage.account, False).all("product"))
+    stage.change(subscription, discounts=[{"coupon": make(stage, percent_off=100, applies_to={"products": [other]})}])
+    full = next_bill(stage, subscription)
+    assert full > 0
+    assert stage.run(stage.ask("monthly", "discount", DISCOUNT, customer=customer, subscription=subscription)).state == "verified"
+    assert next_bill(stage, subscription) == round(full * 0.85)
+
+
+def test_one_of_another_currency_takes_nothing_off_and_is_left_where_it_is(stage: Stage) -> None:
+    customer, subscription = of_shape(stage, "monthly")
+    own = give(stage, customer, make(stage, amount_off=500, currency="jpy"))
+    assert stage.run(stage.ask("monthly", "discount", DISCOUNT, customer=customer, subscription=subscription)).state == "verified"
+    assert own not in stage.stripe_says(subscription)["discounts"]

@@ -118,7 +118,7 @@ def test_a_read_names_the_account_and_the_version_and_tells_when_it_was_true(str
     read = account.subscription("sub_1")
     (asked,) = stripe.requests
     assert (asked.method, asked.path) == ("GET", "/v1/subscriptions/sub_1")
-    assert list(asked.query.values()) == ["discounts.source.coupon", "items.data.price.product", "items.data.discounts"]
+    assert list(asked.query.values()) == ["discounts.source.coupon.applies_to", "items.data.price.product", "items.data.discounts"]
     assert asked.headers["stripe-account"] == "acct_1"
     assert asked.headers["stripe-version"] == "2026-10-28.endive"
     assert asked.headers["authorization"] == f"Bearer {SECRET_KEY}"

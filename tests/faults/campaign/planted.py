@@ -142,7 +142,10 @@ BUGS = {
     "sent again, however old the key": Bug(
         catcher="F23, a day later",
         catch=_forgotten,
-        edits=(Edit(file=_COURSE, old="_KEY_LIFE = timedelta(hours=23)", new="_KEY_LIFE = timedelta(days=23)"),),
+        edits=(
+            Edit(file=_COURSE, old="_KEY_LIFE = timedelta(hours=23)", new="_KEY_LIFE = timedelta(days=23)"),
+            Edit(file=_COURSE, old="_FRESH = timedelta(minutes=1)", new="_FRESH = timedelta(days=23)"),
+        ),
     ),
     "planned anew at every try, without recognising one's own": Bug(
         catcher="F2",
@@ -161,12 +164,12 @@ BUGS = {
     ),
     "an error saved under a key is asked for again, for ever": Bug(
         catcher="campaign 1, 500",
-        catch=_storm("stuck", replace(_CALM, faults=(("500", 0.3),))),
+        catch=_storm("stuck", replace(_CALM, struck="POST", faults=(("500", 0.3),))),
         edits=(Edit(file=_COURSE, old=_NOT_REPLAYED, new="                if failure:\n                    raise\n"),),
     ),
     "no answer is taken for done, and not read back": Bug(
         catcher="campaign 1, reset",
-        catch=_storm("lost", replace(_CALM, faults=(("reset", 0.3),))),
+        catch=_storm("lost", replace(_CALM, struck="POST", faults=(("reset", 0.3),))),
         edits=(
             Edit(
                 file=_COURSE,

@@ -46,6 +46,8 @@ class Scale:
     shoot_every: float = 60.0
     verbs: tuple[str, ...] = VERBS
     faults: tuple[tuple[str, float], ...] = tuple(FAULTS.items())
+    # Of all calls, or only of those that write: a worker whose reads fail too comes to few writes while Stripe fails.
+    struck: str = "*"
     deaths: tuple[str, ...] = DEATHS
     seed: int = 7
     patience: float = 120.0
@@ -102,7 +104,7 @@ def _rage(ground: Ground, scale: Scale, listener: records.Listener) -> Verdict:
     ground.choices.update(chosen)
     quiet = len(place.stripe.control("GET", "requests"))
     born = len(ground.crew.workers)
-    _fail(place, scale.faults, scale.seed)
+    _fail(place, scale)
     wins: list[int] = []
     with ThreadPoolExecutor(6) as pool:
         began = time.monotonic()
@@ -167,11 +169,12 @@ def shoot(place: town.Town) -> None:
         stage.restart_postgres(data)
 
 
-def _fail(place: town.Town, faults: tuple[tuple[str, float], ...], seed: int) -> None:
+def _fail(place: town.Town, scale: Scale) -> None:
     more: Mapping[str, dict[str, float]] = {"slow": {"seconds": 1}, "timeout_after": {"seconds": 4}}
+    only = {} if scale.struck == "*" else {"method": scale.struck}
     rules = [
-        {"kind": kind, "rate": rate, "path": "/v1/*", "seed": seed + number, **more.get(kind, {})}
-        for number, (kind, rate) in enumerate(faults)
+        {"kind": kind, "rate": rate, "path": "/v1/*", "seed": scale.seed + number, **only, **more.get(kind, {})}
+        for number, (kind, rate) in enumerate(scale.faults)
     ]
     if rules:
         place.stripe.control("POST", "faults", rules)
