@@ -123,9 +123,10 @@ def _ends(ending: Ending, shape: Shape, locale: str) -> tuple[str, str]:
 def _after(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
     """Of one that runs until the end of its period."""
     if _is_metered(ending.subscription) and shape is not Shape.TRIALING:
-        return [("Charges after that", "Only a last bill, for your usage until then")]
+        return [("Renewal", "None, only a last bill for your usage until then")]
     stays = ending.is_owing and not ending.is_voiding
-    return [("Charges after that", "None, but what is open stays due" if stays else "None")]
+    # What has been added by hand and not billed yet is not in the mirror: it would come with a last bill.
+    return [("Renewal", "None, but what is open stays due" if stays else "None")]
 
 
 def _settled(ending: Ending, shape: Shape) -> list[tuple[str, str]]:

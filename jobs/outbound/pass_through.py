@@ -7,16 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connect_app.crypto import KeyRing
+from connect_app.crypto import KeyRing, SealBroken
 from connect_app.models import Action, Choice, Endpoint, FlowSession
 from connect_app.models.base import Json
 from connect_app.money import Money
 from jobs import plans
 from jobs.outbound import endpoints, publishing
 from webhooks import mapping
+
+log = structlog.get_logger()
 
 ACTION, TIMESTAMP, SIGNATURE = "holdfast_action", "holdfast_timestamp", "holdfast_signature"
 # What is known of a session before any choice, and what every pass-through URL may name, beside the workspace's own variables.
@@ -168,10 +171,9 @@ def way_out_of(session: Session, ring: KeyRing, row: FlowSession, choice: Choice
         if endpoint.closed_at is not None:
             continue
         try:
-            url = with_action(fill(endpoint.url, _of_choice(row, choice)), choice.id)
-        except Wrong:
-            continue
-        return signed(url, endpoints.secrets(ring, endpoint, now), now)
+            return signed(with_action(fill(endpoint.url, _of_choice(row, choice)), choice.id), endpoints.secrets(ring, endpoint, now), now)
+        except (Wrong, SealBroken) as problem:
+            log.warning("pass_through.no_way_out", endpoint=endpoint.id, problem=str(problem))
     return None
 
 
@@ -184,10 +186,9 @@ def way_out(session: Session, ring: KeyRing, action: Action, now: datetime) -> s
             continue
         values = about(action, _session_of(session, action), _choice_of(session, action))
         try:
-            url = with_action(fill(endpoint.url, values), action.id)
-        except Wrong:
-            continue
-        return signed(url, endpoints.secrets(ring, endpoint, now), now)
+            return signed(with_action(fill(endpoint.url, values), action.id), endpoints.secrets(ring, endpoint, now), now)
+        except (Wrong, SealBroken) as problem:
+            log.warning("pass_through.no_way_out", endpoint=endpoint.id, problem=str(problem))
     return None
 
 

@@ -216,7 +216,7 @@ def test_usage_is_billed_at_the_end_or_at_once_or_not_as_the_page_says(
     made = shapes.make(local, {"account": stage.account, "shape": "metered"})
     staged = dataclasses.replace(stage, shapes={"metered": (made["customer"], made["subscription"])})
     browser = at_confirm(app, staged, "metered")
-    assert "Charges after that Only a last bill, for your usage until then" in dashboard.said(browser.page)
+    assert "Renewal None, only a last bill for your usage until then" in dashboard.said(browser.page)
     wants(rt, stage, when="now")
     assert "Usage and charges not billed yet Not billed" in dashboard.said(browser.look().page)
     wants(rt, stage, invoice_now=True)

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from connect_app import preferences
 from connect_app.admin import flows
-from connect_app.models import Action, Choice, Delivery, FlowSession, Membership, PortalLink, SessionFact, User
+from connect_app.models import Action, Choice, Delivery, Endpoint, FlowSession, Membership, PortalLink, SessionFact, User
 from connect_app.runtime import Runtime
 from flow_pages import document
 from flow_pages.offers import charges
@@ -410,6 +410,22 @@ def test_a_link_may_be_a_letter_and_nothing_but_these_two(house: House) -> None:
     found = re.search(r'href="(mailto:[^"]+)"', browser.page)
     assert found, browser.page
     assert re.fullmatch(r"mailto:help@shop\.example\?subject=About%20[A-Za-z0-9%._-]+", found[1])
+
+
+def test_a_way_out_whose_secret_cannot_be_opened_any_more_leaves_the_page_as_it_is(house: House) -> None:
+    house.read_in()
+    whose = house.stage.shapes["monthly"]
+    house.offers("custom")
+    house.told_at(f"{ORIGIN}/thanks", "redirect", "accept")
+    browser = house.opened(whose)
+    browser.press("accept", offer=browser.offer)
+    assert f'href="{ORIGIN}/thanks?' in browser.look().page
+    with house.rt.transaction(house.stage.workspace_id) as session:
+        # As after its key was taken out of HOLDFAST_SECRET_KEYS, or by who writes into the table.
+        [endpoint] = session.execute(select(Endpoint)).scalars()
+        endpoint.sealed = endpoint.sealed[:-1] + bytes([endpoint.sealed[-1] ^ 1])
+    assert title(browser.look()) == "We have passed this on"
+    assert "/thanks?" not in browser.page
 
 
 def test_a_custom_offer_is_a_choice_that_the_business_is_told_of_and_stripe_is_not(house: House) -> None:
