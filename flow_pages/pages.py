@@ -205,6 +205,7 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
 
 
 def _outcome(rt: Runtime, session: Session, visit: Visit, done: list[outcome.Done], now: datetime) -> Response | str:
+    done = [outcome.as_it_is(one, visit.subscription, visit.as_of) for one in done]
     in_flight = [one for one in done if one.is_in_flight]
     is_waiting = bool(in_flight) and not _is_long(in_flight, now)
     offer = visit.choice.offer if visit.choice else None
@@ -242,10 +243,12 @@ def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str
     """Title, the line below it and the seal: of several subscriptions never more than is true of each."""
     verified = [one for one in done if one.is_verified]
     failed = any(one.action.state == "failed" for one in done)
+    if len(verified) == len(done) and (
+        len({one.action.verb for one in done}) > 1 or any(one.is_overtaken or one.is_taken_back for one in done)
+    ):
+        return "This is how it stands now", None, "ok"
     if len(verified) == len(done) and verb == "item_cancel":
         return "A part of your subscription is canceled", None, "ok"
-    if len(verified) == len(done) and len({one.action.verb for one in done}) > 1:
-        return "This is how it stands now", None, "ok"
     if len(verified) == len(done) and len(done) > 1 and verb == "cancel":
         return "Your subscriptions are canceled", None, "ok"
     if len(verified) == len(done):

@@ -1,7 +1,7 @@
 """What became of what a customer asked for: each action with its receipt, and what of it can still be taken back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import exists, select
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from connect_app.models import Action, Receipt
 from connect_app.models.base import Json
+from connect_app.stripe_gateway.objects import Subscription
 from jobs import actions, plans, receipts
 
 _IN_FLIGHT = frozenset(("queued", "prechecked", "applied"))
@@ -18,11 +19,15 @@ _PAUSES = frozenset(("pause", "extension"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """An action, and its receipt once it is verified. `is_overtaken`: something else was decided and done for the subscription since."""
+    """An action, and its receipt once it is verified. `is_overtaken`: something else was decided and done for the subscription since.
+
+    `is_taken_back`: a cancel that somebody has taken back at Stripe.
+    """
 
     action: Action
     receipt: Receipt | None
     is_overtaken: bool = False
+    is_taken_back: bool = False
 
     @property
     def is_in_flight(self) -> bool:
@@ -55,7 +60,7 @@ class Done:
 
     def undone_by(self, now: datetime) -> str | None:
         """The verb that takes it back: a cancel until it takes effect, a pause or an extension while it lasts. None for all else."""
-        if not self.is_verified or self.receipt is None or self.is_overtaken:
+        if not self.is_verified or self.receipt is None or self.is_overtaken or self.is_taken_back:
             return None
         if self.resumes_at is not None:
             return "resume" if self.resumes_at > now else None
@@ -75,6 +80,16 @@ class Done:
     def has_voided(self) -> bool:
         """It is a cancel for which open bills were voided: whether it is taken back, the team decides."""
         return self.is_verified and self.action.verb == "cancel" and receipts.closing(self.action).is_voided
+
+
+def as_it_is(done: Done, subscription: Subscription | None, as_of: datetime | None) -> Done:
+    """What was done as Stripe has shown the subscription since: `as_of` is when."""
+    if subscription is None or as_of is None or done.action.subscription != subscription.id or done.action.verified_at is None:
+        return done
+    is_going_on = not subscription.is_ended and not subscription.is_scheduled_to_cancel
+    is_newer = as_of.replace(microsecond=0) > done.action.verified_at.replace(microsecond=0)
+    is_taken_back = done.is_verified and done.action.verb == "cancel" and is_going_on and is_newer
+    return replace(done, is_taken_back=is_taken_back)
 
 
 def of_session(session: Session, session_id: str) -> list[Done]:

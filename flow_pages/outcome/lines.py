@@ -85,6 +85,9 @@ def _line(
     action, receipt = done.action, done.receipt
     if done.is_verified and done.is_overtaken:
         return _plain("ok", f"{_ASKED[action.verb]}: this was done", "You have decided anew for the same subscription since.")
+    if done.is_taken_back and receipt is not None:
+        plan = receipt.after.get("plan") or "Your subscription"
+        return _plain("ok", f"{plan} goes on", "It was canceled here, and that has been taken back since.")
     if done.is_verified and receipt is not None:
         title, text, facts = verified.told(action, receipt, offer, locale, now, resumes_at, is_owing=is_owing)
         can_undo = done.can_undo(now)

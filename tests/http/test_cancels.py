@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from connect_app import preferences
 from connect_app.admin import flows
-from connect_app.models import Action, Delivery
+from connect_app.models import Action, Delivery, Subscription
 from connect_app.runtime import Runtime
 from flow_pages.document import CancelOptions
 from jobs import actions
@@ -300,6 +300,19 @@ def test_what_was_planned_for_later_is_said_to_be_given_up_and_not_to_come_back(
     browser.press("undo")
     customers.drain(rt)
     assert "Nothing else has changed" in browser.look().page
+
+
+def test_a_cancel_that_was_taken_back_at_stripe_is_not_told_as_if_it_held(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    browser = at_confirm(app, stage, "monthly").press("confirm")
+    customers.drain(rt)
+    assert "undo" in browser.look().buttons
+    with rt.transaction(stage.workspace_id) as session:
+        [mine] = session.execute(select(Subscription).where(Subscription.id == stage.shapes["monthly"][1])).scalars()
+        mine.raw, mine.as_of = {**mine.raw, "cancel_at_period_end": False, "cancel_at": None}, rt.now() + timedelta(seconds=5)
+    page = browser.look().page
+    assert "that has been taken back since" in page
+    assert "This is how it stands now" in page
+    assert "undo" not in browser.buttons
 
 
 # The dashboard's side.
