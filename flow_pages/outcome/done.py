@@ -65,12 +65,15 @@ class Done:
         if self.resumes_at is not None:
             return "resume" if self.resumes_at > now else None
         is_coming = self.receipt.effective_at is not None and self.receipt.effective_at > now
-        return "undo_cancel" if self.action.verb in ("cancel", "item_cancel") and is_coming else None
+        is_whole = self.action.verb == "item_cancel" and self.receipt.after.get("ends_at") is not None
+        return "undo_cancel" if self.action.verb in ("cancel", "item_cancel") and is_coming and not is_whole else None
 
     @property
     def taking_back(self) -> Json:
         """The intent of what takes it back: the item, where one was canceled."""
-        return {name: self.action.intent[name] for name in ("item", "name")} if self.action.verb == "item_cancel" else {}
+        if self.action.verb != "item_cancel":
+            return {}
+        return {"item": self.action.intent["item"], "name": self.action.intent["name"], "by": self.action.id}
 
     def can_undo(self, now: datetime) -> bool:
         """Whether it can still be taken back."""

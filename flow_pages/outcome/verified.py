@@ -109,6 +109,9 @@ def _reduced(
     name, at, said = action.intent["name"], receipt.effective_at, receipts.billed(receipts.of_receipt(receipt), locale)
     if receipt.after.get("ended_at") or receipt.after.get("status") in _ENDED:
         return f"{name} has ended", _then("The whole subscription has ended, and this with it.", said), ()
+    if receipt.after.get("ends_at"):
+        ends = spoken.day(datetime.fromisoformat(str(receipt.after["ends_at"])), locale)
+        return f"{name} is canceled", _then(f"The whole subscription ends on {ends}, and this with it.", said), charges
     if at is not None and at > now:
         text = f"It runs until {spoken.day(at, locale)}. The rest of your subscription goes on."
         return f"{name} is canceled", text, (("Ends on", spoken.day(at, locale)), *charges)

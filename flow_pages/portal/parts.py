@@ -48,6 +48,6 @@ def ending(
         found.pop(action.subscription, None)
         is_there = any(item.id == action.intent.get("item") for item in led[action.subscription].items)
         if action.verb == "item_cancel" and is_there and at is not None and at > now:
-            intent = {name: action.intent[name] for name in ("item", "name")}
+            intent = {"item": action.intent["item"], "name": action.intent["name"], "by": action.id}
             found[action.subscription] = Ending(name=str(action.intent["name"]), at=at, intent=intent)
     return found

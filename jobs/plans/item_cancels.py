@@ -28,6 +28,8 @@ def plan(wish: Wish, situation: Situation) -> Verdict:
         or standing.paused(subscription)
         or standing.waiting_for_payment(subscription)
         or standing.led(situation)
+        or _ending(subscription)
+        or _theirs(situation)
         or _unfit(subscription, item)
     )
     if refusal or item is None:
@@ -63,7 +65,8 @@ def plan_undo(wish: Wish, situation: Situation) -> Verdict:
         return AlreadyDone()
     if subscription.is_scheduled_to_cancel and all(item.price.id in prices for prices in _coming(schedule)):
         return Refused(code="canceling", message="The whole subscription was canceled since, and ends with this item.", is_final=True)
-    if schedule is None or len(schedule.coming) > 1 or calls.MARKER not in schedule.metadata:
+    # Only as it was made for this: what was put into it since, a discount for instance, must not go with it.
+    if schedule is None or len(schedule.coming) > 1 or schedule.metadata.get(calls.MARKER) != wish.text("by"):
         return standing.led(situation) or AlreadyDone()
     return verdicts.one(calls.schedules.release(schedule))
 
@@ -87,6 +90,23 @@ def _coming(schedule: Schedule | None) -> list[frozenset[str]]:
     if schedule is None or not schedule.is_attached:
         return []
     return [frozenset(price for price, _ in phase.prices) for phase in schedule.coming]
+
+
+def _ending(subscription: Subscription) -> Refused | None:
+    """One that is to end whole, later: what leads it there would be lost."""
+    if not subscription.is_scheduled_to_cancel:
+        return None
+    return Refused(code="canceling", message=f"The whole subscription is set to end already. {_BY_HAND}")
+
+
+def _theirs(situation: Situation) -> Refused | None:
+    """One whose schedule somebody else has made, with a phase that lasts beyond this period: it would be cut short."""
+    subscription, schedule = situation.subscription, situation.schedule
+    if schedule is None or not schedule.is_attached or schedule.current is None or calls.MARKER in schedule.metadata:
+        return None
+    if schedule.current.ends_at <= subscription.current_period_end:
+        return None
+    return Refused(code="managed_by_schedule", message=f"The subscription schedule {schedule.id} leads this subscription. {_BY_HAND}")
 
 
 def _unfit(subscription: Subscription, item: Item | None) -> Refused | None:

@@ -14,7 +14,7 @@ class Wish:
     What an intent holds, by verb. `discount`: `coupon`, or `mint` (see `discounts`), and `not_if_discounted`. `pause`, `extension`:
     `resumes_at`. `trial_extension`: `trial_end`. `plan_change`: `price`, `when` (`now` or `period_end`), `proration`. `cancel`: `feedback`,
     `comment`, `when`, `invoice_now`, `prorate`, `open_invoices` (`keep` or `void`). `item_cancel`: the same but for `open_invoices`, and
-    `item`, `name` (as the customer read it). `undo_cancel`: `item` and `name` where one item was canceled. `payment_method`:
+    `item`, `name` (as the customer read it). `undo_cancel`: `item`, `name` and `by` (the action) where one item was. `payment_method`:
     `payment_method`. Times are ISO 8601. Any may have `renews_at`: the day of the next bill, as the customer was shown it.
     """
 

@@ -8,8 +8,9 @@ from flask import Flask
 from freezegun import freeze_time
 from sqlalchemy import select
 
-from connect_app.models import Delivery
+from connect_app.models import Action, Delivery
 from connect_app.runtime import Runtime
+from jobs import actions
 from sandbox.stripe import dashboard as stripes_own
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
@@ -117,13 +118,13 @@ def test_when_its_period_is_over_the_item_is_gone_and_the_rest_is_billed(
 ) -> None:
     wants(rt, stage, single=True)
     [kept, (seats, _, _)] = items(local, stage)
-    browser = canceled(app, stage, seats)
+    canceled(app, stage, seats)
     customers.drain(rt)
     local.clock.advance(32 * 86400)
     assert items(local, stage) == [kept]
     assert shown(local, stage, stage.shapes["multi_item"][1])["status"] == "active"
-    with freeze_time(rt.now() + timedelta(hours=1), tick=True):
-        assert '/undo"' not in browser.look().page or "3 × " in browser.page
+    with freeze_time(rt.now() + timedelta(days=32), tick=True):
+        assert '/undo"' not in portal(app, stage).page
 
 
 @pytest.mark.parametrize(
@@ -164,3 +165,61 @@ def test_an_item_that_was_taken_away_at_stripe_meanwhile_counts_as_done(
     assert "has ended" in browser.look().page
     assert [action.state for action in asked(rt, stage).values()] == ["verified"]
     assert (items(local, stage), len(local.effects)) == ([kept], before)
+
+
+def test_what_was_given_since_is_not_taken_away_with_an_undo(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    wants(rt, stage, single=True)
+    [_, (seats, _, _)] = items(local, stage)
+    canceled(app, stage, seats)
+    customers.drain(rt)
+    subscription = stage.shapes["multi_item"][1]
+    led_by = shown(local, stage, subscription)["schedule"]
+    with rt.transaction(stage.workspace_id) as session:
+        given = {"coupon": "LOYAL15", "offer_id": "off_1", "headline": "15% off"}
+        place = {"workspace_id": stage.workspace_id, "mode": "test", "connection_id": stage.connection_id}
+        whose = {"customer": stage.shapes["multi_item"][0], "subscription": subscription}
+        actions.ask(session, **place, **whose, verb="discount", intent=given, now=rt.now())
+    customers.drain(rt)
+    portal(app, stage).press("undo", subscription=subscription)
+    customers.drain(rt)
+    assert shown(local, stage, subscription)["schedule"] == led_by
+    undone = next(action for action in every(rt, stage) if action.verb == "undo_cancel")
+    assert (undone.state, undone.code) == ("manual", "schedule_has_phases")
+
+
+@pytest.mark.parametrize("when", ["period_end", "now"])
+def test_a_subscription_that_is_to_end_whole_later_keeps_its_end(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, when: str
+) -> None:
+    wants(rt, stage, single=True, when=when)
+    [_, (seats, _, _)] = items(local, stage)
+    browser = at_confirm(app, stage, "multi_item")
+    word, subscription = told(browser.page), stage.shapes["multi_item"][1]
+    ends = local.clock.now() + 200 * 86400
+    stripes_own.change(local, subscription, {"cancel_at": ends})
+    browser.press("confirm", scope=seats, told=word)
+    customers.drain(rt)
+    [action] = asked(rt, stage).values()
+    assert (action.state, action.code) == ("manual", "canceling")
+    assert shown(local, stage, subscription)["cancel_at"] == ends
+
+
+def test_where_all_of_it_ends_with_the_period_nothing_else_is_said_and_no_undo_is_offered(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    wants(rt, stage, single=True)
+    [_, (seats, _, _)] = items(local, stage)
+    browser = at_confirm(app, stage, "multi_item")
+    word = told(browser.page)
+    stripes_own.change(local, stage.shapes["multi_item"][1], {"cancel_at_period_end": True})
+    browser.press("confirm", scope=seats, told=word)
+    customers.drain(rt)
+    page = browser.look().page
+    assert "The whole subscription ends on" in page
+    assert "goes on" not in page
+    assert "undo" not in browser.buttons
+
+
+def every(rt: Runtime, stage: make.Stage) -> list[Action]:
+    with rt.transaction(stage.workspace_id) as session:
+        return list(session.execute(select(Action).order_by(Action.id)).scalars())

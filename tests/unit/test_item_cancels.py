@@ -33,6 +33,12 @@ def schedule(*phases: tuple[str, ...], **changes: Any) -> Schedule:
     )  # fmt: skip
 
 
+def lasting(end: int, **changes: Any) -> Schedule:
+    """One whose only phase lasts until then."""
+    phase = {"start_date": START, "end_date": end, "items": [{"price": price, "quantity": 1} for price in ("price_1", "price_9")]}
+    return schedule(("price_1",), phases=[{**phase, "discounts": []}], **changes)
+
+
 WHOLE, REST = ("price_1", "price_9"), ("price_1",)
 SHAPES = {
     "two items": Situation(subscription=subscription(*BOTH)),
@@ -53,6 +59,10 @@ SHAPES = {
     "incomplete": Situation(subscription=subscription(*BOTH, status="incomplete")),
     "pending update": Situation(subscription=subscription(*BOTH, pending_update={"expires_at": END})),
     "canceling": Situation(subscription=subscription(*BOTH, cancel_at_period_end=True, cancel_at=END)),
+    "canceling later": Situation(subscription=subscription(*BOTH, cancel_at=END + 90 * DAY)),
+    "long phase of theirs": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END + 90 * DAY, metadata={})),
+    "long phase of ours": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END + 90 * DAY)),
+    "a schedule begun for this": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END, metadata={})),
     "ended": Situation(subscription=subscription(*BOTH, status="canceled", ended_at=START)),
 }
 CREATE, EDIT, RELEASE = "subscription_schedules.create", "subscription_schedules.update", "subscription_schedules.release"
@@ -76,7 +86,11 @@ TABLE: dict[str, tuple[Any, Any]] = {
     "unpaid": ("unpaid", "unpaid"),
     "incomplete": ("incomplete", "incomplete"),
     "pending update": ("pending_update", "pending_update"),
-    "canceling": (None, (UPDATE,)),
+    "canceling": (None, "canceling"),
+    "canceling later": ("canceling", "canceling"),
+    "long phase of theirs": ("managed_by_schedule", "managed_by_schedule"),
+    "long phase of ours": ((EDIT,), (RELEASE, UPDATE)),
+    "a schedule begun for this": ((EDIT,), (RELEASE, UPDATE)),
     "ended": (None, None),
 }
 
@@ -139,17 +153,18 @@ def test_who_was_charged_for_the_next_period_meanwhile_is_left_to_a_person() -> 
 
 
 def test_an_item_that_was_to_end_is_kept_by_letting_go_of_the_schedule_that_is_ours() -> None:
-    undoing, found = wish("undo_cancel"), SHAPES["ends with the next phase"]
+    undoing, found = wish("undo_cancel", by="act_1"), SHAPES["ends with the next phase"]
     planned = plans.plan(undoing, found, NOW)
     assert isinstance(planned, Plan)
     assert [call.method for call in planned.calls] == [RELEASE]
     assert not plans.shows(undoing, found)
     assert plans.shows(undoing, SHAPES["two items"])
     assert not plans.shows(undoing, SHAPES["schedule unread"]), "nobody has looked"
-    theirs = replace(found, schedule=schedule(WHOLE, REST, metadata={}))
-    refused = plans.plan(undoing, theirs, NOW)
-    assert isinstance(refused, Refused)
-    assert refused.code == "schedule_has_phases"
+    # Another's, or one into which another action has put something since.
+    for metadata in ({}, {"holdfast_action": "act_2"}):
+        refused = plans.plan(undoing, replace(found, schedule=schedule(WHOLE, REST, metadata=metadata)), NOW)
+        assert isinstance(refused, Refused)
+        assert refused.code == "schedule_has_phases"
     longer = plans.plan(undoing, replace(found, schedule=schedule(WHOLE, REST, REST)), NOW)
     assert isinstance(longer, Refused)
 
