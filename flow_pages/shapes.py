@@ -133,7 +133,11 @@ def _settled(ending: Ending, shape: Shape) -> list[tuple[str, str]]:
     """Of one that ends at once: the time that is paid for and not used, and what has not been billed yet."""
     bills, credits = ending.intent["invoice_now"], ending.intent["prorate"]
     lines = []
-    if shape not in (Shape.TRIALING, Shape.PAUSED) and ending.subscription.status is Status.ACTIVE and not ending.is_owing:
+    is_owed = ending.is_owing and not ending.is_voiding
+    if is_owed and credits and shape is not Shape.PAUSED:
+        where = "on a last invoice, made at once" if bills else "to your next invoice, if there is one"
+        lines.append(("Time that is left", f"Credited {where}"))
+    elif shape not in (Shape.TRIALING, Shape.PAUSED) and ending.subscription.status is Status.ACTIVE and not ending.is_owing:
         if not credits:
             unused = "Not paid back"
         else:

@@ -19,7 +19,8 @@ def told(
     action: Action, receipt: Receipt, offer: Json | None, locale: str, now: datetime, resumes_at: datetime | None, *, is_owing: bool
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     bills = receipts.of_receipt(receipt)
-    is_owing = is_owing or bool(_OVERDUE & {receipt.after.get("status"), receipt.before.get("status")})
+    # Where Stripe was asked, what the mirror has open by now is what the change itself has made.
+    is_owing = (is_owing and bills.made is None) or bool(_OVERDUE & {receipt.after.get("status"), receipt.before.get("status")})
     plan = receipt.after.get("plan") or "Your subscription"
     charge = _charge(receipt, bills, locale, resumes_at)
     owed = _owed(bills, locale)

@@ -71,12 +71,13 @@ def shows_undo(subscription: Subscription) -> bool:
 
 def _now(wish: Wish, situation: Situation) -> Plan:
     subscription = situation.subscription
-    bills = {"invoice_now": wish.flag("invoice_now"), "prorate": wish.flag("prorate")}
+    voided = _voided(wish, situation)
+    # What is voided was never paid: to credit its unused time would be a gift.
+    bills = {"invoice_now": wish.flag("invoice_now"), "prorate": wish.flag("prorate") and not voided}
     schedule = situation.schedule
     ending = calls.schedules.cancel_now(schedule, **bills) if schedule and schedule.is_attached else calls.cancel_now(subscription, **bills)
     feedback, comment = _said(wish)
     telling = calls.describe_cancellation(subscription, feedback=feedback, comment=comment, action_id=wish.action_id)
-    voided = _voided(wish, situation)
     # Stripe stops asking for every open bill of the customer, whatever it is for; what never began is owed by nobody.
     gone = {call.target for call in voided} | ({each.id for each in _own(situation)} if subscription.status is Status.INCOMPLETE else set())
     kept = [invoice for invoice in situation.open_invoices if invoice.auto_advance and invoice.id not in gone]

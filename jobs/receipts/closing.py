@@ -6,6 +6,13 @@ from connect_app.models import Action
 from jobs.receipts import told
 from jobs.receipts.bills import UNKNOWN, Bills
 
+# Whose unused time Stripe credits: also where it is not paid yet, and stays due.
+_CREDITED = {
+    "active": "Time that you had paid for and not used",
+    "past_due": "Time that you have not used",
+    "unpaid": "Time that you have not used",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
@@ -32,10 +39,10 @@ def closing(action: Action, bills: Bills = UNKNOWN, locale: str = "en") -> Closi
     said += [made] if made else []  # a renewal at the last moment
     if params.get("invoice_now"):
         said.append("What had not been billed yet, if there is anything, comes on a last invoice.")
-    # Time that was never paid for is credited to nobody, and of one that is paused Stripe puts the credit away with its bills.
-    if params.get("prorate") and before.get("status") == "active" and not before.get("pause_collection"):
+    # Of one that is paused Stripe puts the credit away with its bills.
+    if params.get("prorate") and before.get("status") in _CREDITED and not before.get("pause_collection"):
         where = "there" if params.get("invoice_now") else "to your next invoice, if there is one"
-        said.append(f"Time that you had paid for and not used, if there is any, is credited {where}.")
+        said.append(f"{_CREDITED[before['status']]}, if there is any, is credited {where}.")
     return Closing(is_voided=is_voided, billed=" ".join(said), lost=lost)
 
 

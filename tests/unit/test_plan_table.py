@@ -363,3 +363,16 @@ def test_the_table_has_no_cell_that_nothing_is_in() -> None:
         assert set(row) <= {*SHAPES, "*"}
     # One item's cancel has a table of its own, over subscriptions with several: test_item_cancels.py.
     assert {wish(row).verb for row in INTENTS} == set(plans.VERBS) - {"item_cancel"}
+
+
+def test_what_is_voided_is_not_credited_as_well() -> None:
+    asked = {"when": "now", "invoice_now": True, "prorate": True}
+    for open_invoices, prorate in (("keep", True), ("void", False)):
+        wanted = dataclasses.replace(wish("cancel now"), intent={**asked, "open_invoices": open_invoices})
+        verdict = plans.plan(wanted, SHAPES["past_due"], NOW)
+        assert isinstance(verdict, Plan)
+        [ending] = [call for call in verdict.calls if call.method == "subscriptions.cancel"]
+        assert ending.params == {"invoice_now": True, "prorate": prorate}
+    nothing_open = plans.plan(dataclasses.replace(wish("cancel now"), intent={**asked, "open_invoices": "void"}), SHAPES["monthly"], NOW)
+    assert isinstance(nothing_open, Plan)
+    assert nothing_open.calls[0].params["prorate"] is True
