@@ -195,6 +195,7 @@ def _over(rt: Runtime, session: Session, visit: Visit, subscription: objects.Sub
         "over.html",
         plan=spoken.plan(subscription, names),
         is_ended=shape is Shape.ENDED,
+        is_owing=visit.connection is not None and bool(mirror.owing(session, visit.connection.id, [subscription.id])),
         ends_on=spoken.day(ended, visit.reader) if ended else None,
         next_charge=shapes.next_charge(subscription, visit.reader),
         can_undo=shape is Shape.CANCELING and visit.is_connected,

@@ -226,8 +226,8 @@ def test_a_timeline_tells_the_story_with_stripes_request_ids(app: Flask, rt: Run
         action = session.execute(select(Action)).scalar_one()
         asked = session.execute(select(Attempt.stripe_request_id)).scalars().all()
     assert action.stripe_request_id in asked
-    assert len(asked) == 3
-    assert [f"Stripe request {request_id}" in told for request_id in asked] == [True] * 3
+    assert len(asked) == 4  # the looks before and after, the change, and what is charged next
+    assert [f"Stripe request {request_id}" in told for request_id in asked] == [True] * 4
     assert f"https://dashboard.stripe.com/test/subscriptions/{stage.shapes['monthly'][1]}" in page
     assert "first_name Maya Computed, first_name As of" in told
     assert "customer_id " + stage.shapes["monthly"][0] + " The hand-off itself" in told

@@ -315,6 +315,16 @@ def test_a_cancel_that_was_taken_back_at_stripe_is_not_told_as_if_it_held(app: F
     assert "undo" not in browser.buttons
 
 
+def test_who_still_owes_for_what_has_ended_is_not_told_that_nothing_more_is_charged(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    for shape, is_owing in (("past_due", True), ("monthly", False)):
+        with rt.transaction(stage.workspace_id) as session:
+            [mine] = session.execute(select(Subscription).where(Subscription.id == stage.shapes[shape][1])).scalars()
+            mine.raw = {**mine.raw, "status": "canceled", "ended_at": int(rt.now().timestamp())}
+        page = handed_over(app, stage, shape).look().page
+        assert "There is nothing left to cancel" in page
+        assert ("an invoice that is open stays due" in page, "nothing more is charged" in page) == (is_owing, not is_owing)
+
+
 # The dashboard's side.
 
 

@@ -57,7 +57,8 @@ def test_of_a_hundred_that_wait_the_one_that_renews_in_a_minute_goes_first(stage
     # The bell that is heard is that of the action that was asked for first.
     work.heed(stage.rt, waiting[0])
     assert (stage.now(sooner).state, stage.now(later).state) == ("verified", "verified")
-    assert list(dict.fromkeys(seen)) == [sooner.subscription, later.subscription, "sub_none0"]
+    asked = [last for last in dict.fromkeys(seen) if last != "create_preview"]
+    assert asked == [sooner.subscription, later.subscription, "sub_none0"]
     assert states(stage) == {"verified": 2, "manual": 1, "queued": BACKLOG - 1}
 
 

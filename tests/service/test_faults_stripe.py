@@ -134,7 +134,7 @@ def test_an_answer_that_breaks_off_at_any_byte_leaves_each_call_done_once(stage:
     done = stage.run(action)
     assert (done.state, done.code, done.message) == ("verified", None, None)
     # The looks before and after were cut as well, each of them once.
-    assert line.cut == {"cancel": 2, "mint": 4, "plan_change": 6}[wish]
+    assert line.cut == {"cancel": 2, "mint": 5, "plan_change": 6}[wish]
     assert seen(stage, action) == EFFECTS[wish]
     assert len({row["idempotency_key"] for row in stage.writes()}) == len({row["path"] for row in stage.writes()})
     if wish == "plan_change":
