@@ -28,7 +28,7 @@ def of(session: Session, connection_id: str | None, subscriptions: Sequence[Subs
     found: dict[str, Coming] = {}
     for one in led:
         schedule = mirror.schedule(session, connection_id, str(one.schedule))
-        phase = _next(schedule, one) if schedule is not None else None
+        phase = next_change(schedule, one) if schedule is not None else None
         if phase is not None:
             prices = {id: price for id, _ in phase.prices if (price := mirror.price(session, connection_id, id)) is not None}
             names = mirror.product_names(session, connection_id, [price.product for price in prices.values() if price.product])
@@ -36,7 +36,7 @@ def of(session: Session, connection_id: str | None, subscriptions: Sequence[Subs
     return found
 
 
-def _next(schedule: Schedule, subscription: Subscription) -> Phase | None:
+def next_change(schedule: Schedule, subscription: Subscription) -> Phase | None:
     """The first phase that sells something else than what there is now."""
     if not schedule.is_attached:
         return None

@@ -218,6 +218,10 @@ def test_where_all_of_it_ends_with_the_period_nothing_else_is_said_and_no_undo_i
     assert "The whole subscription ends on" in page
     assert "goes on" not in page
     assert "undo" not in browser.buttons
+    with rt.transaction(stage.workspace_id) as session:
+        [letter] = session.execute(select(Delivery).where(Delivery.topic.like("action/%/settled"))).scalars()
+    assert "The whole subscription ends, too." in letter.payload["text"]
+    assert "goes on" not in letter.payload["text"]
 
 
 def every(rt: Runtime, stage: make.Stage) -> list[Action]:

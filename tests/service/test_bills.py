@@ -235,6 +235,9 @@ def test_another_plan_says_what_it_cost_and_exactly_what_comes_next(stage: Stage
 
 def test_a_plan_of_the_next_period_is_told_with_its_first_charge(stage: Stage) -> None:
     action = plan_change(stage, "none", 900, when="period_end")
+    # Stripe is asked for the schedule's next bill: the subscription's own would be at the present price.
+    [asked] = [request["form"] for request in stage.local.requests if request["path"].endswith("/create_preview")]
+    assert "schedule=" in str(asked)
     assert stage.stripe_says(action.subscription)["schedule"] is not None
     assert told(stage, action)[1]["Next charge"] == f"$9.00 on {day(renewal(stage, action))}"
 
