@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from connect_app import money
 from connect_app.money import Money
 from connect_app.stripe_gateway.objects import Phase, Price, Schedule, Subscription
+from flow_pages import spoken
 from webhooks import mirror
 
 
@@ -47,15 +48,11 @@ def next_change(schedule: Schedule, subscription: Subscription) -> Phase | None:
 def _told(phase: Phase, prices: Mapping[str, Price], names: Mapping[str, str], locale: str) -> str:
     """`Pro + 3 × Extra seat, €53.00 per month`."""
     lines = [(prices.get(id), quantity) for id, quantity in phase.prices]
-    named = [(names.get(price.product or "") or price.nickname if price is not None else None, quantity) for price, quantity in lines]
-    plan = (
-        " + ".join(f"{quantity} × {name}" if quantity not in (None, 1) else str(name) for name, quantity in named if name) or "Another plan"
-    )
+    named = [(names.get(price.product or "") or price.nickname, quantity) for price, quantity in lines if price is not None]
+    plan = " + ".join(f"{quantity} × {name}" if quantity not in (None, 1) else name for name, quantity in named if name) or "Another plan"
     amounts = [price.amount(1 if quantity is None else quantity) if price is not None else None for price, quantity in lines]
-    intervals = {(price.interval, price.interval_count or 1) if price is not None else None for price, _ in lines}
     known = [amount for amount in amounts if amount is not None]
-    if len(intervals) != 1 or len(known) < len(lines) or len({amount.currency for amount in known}) != 1:
+    every = spoken.every(price for price, _ in lines if price is not None)
+    if not every or len(known) < len(lines) or len({amount.currency for amount in known}) != 1:
         return plan
-    [(name, count)] = [each for each in intervals if each is not None]
-    every = f"per {name}" if count == 1 else f"every {count} {name}s"
     return f"{plan}, {money.format(sum(known, Money(0, known[0].currency)), locale)} {every}"

@@ -6,7 +6,7 @@ from datetime import datetime
 from babel.dates import format_date
 
 from connect_app import money
-from connect_app.stripe_gateway.objects import Customer, Item, Subscription
+from connect_app.stripe_gateway.objects import Customer, Item, Price, Subscription
 
 # What our pages are written in, and what is read to those of whom nobody knows better.
 LANGUAGE = "en"
@@ -37,19 +37,19 @@ def price(subscription: Subscription, locale: str) -> str:
     amount = subscription.amount
     if amount is None:
         return "Price depends on usage"
-    every = interval(subscription)
-    return f"{money.format(amount, locale)} {every}".strip()
+    return f"{money.format(amount, locale)} {interval(subscription)}".strip()
 
 
 def interval(subscription: Subscription) -> str:
     """`per month`, `every 3 months`; empty where the items differ or there are none."""
-    found = {(item.price.interval, item.price.interval_count or 1) for item in subscription.items}
-    if len(found) != 1:
-        return ""
-    name, count = found.pop()
-    if name is None:
-        return ""
-    return f"per {name}" if count == 1 else f"every {count} {name}s"
+    return every(item.price for item in subscription.items)
+
+
+def every(prices: Iterable[Price]) -> str:
+    """How often these are billed, if all alike."""
+    found = {(price.interval, price.interval_count or 1) for price in prices}
+    [(name, count)] = found if len(found) == 1 else [(None, 1)]
+    return "" if name is None else f"per {name}" if count == 1 else f"every {count} {name}s"
 
 
 def names_wanted(subscriptions: Iterable[Subscription]) -> list[str]:
@@ -73,14 +73,14 @@ def plan(subscription: Subscription, names: Mapping[str, str]) -> str:
 
 def told_apart(subscriptions: Iterable[Subscription], names: Mapping[str, str], locale: str) -> dict[str, str]:
     """What each of these is called, by its id: those of one name with their price and the day they began."""
-    every = list(subscriptions)
-    called = {one.id: plan(one, names) for one in every}
+    found = list(subscriptions)
+    called = {one.id: plan(one, names) for one in found}
     alike = {name for name in called.values() if list(called.values()).count(name) > 1}
     return {
         one.id: f"{called[one.id]} ({price(one, locale)}, since {day(one.start_date, locale)})"
         if called[one.id] in alike
         else called[one.id]
-        for one in every
+        for one in found
     }
 
 

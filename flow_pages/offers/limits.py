@@ -139,5 +139,4 @@ def is_discounted(subscription: Subscription, customer: Customer | None, now: da
     """Whether something is taken off its bills: by a discount of its own or of an item, or else by its customer's."""
     if subscription.discounts or any(item.discounts for item in subscription.items):
         return True
-    theirs = customer.discount if customer is not None else None
-    return theirs is not None and (theirs.ends_at is None or theirs.ends_at > now)
+    return customer is not None and customer.discount_at(now) is not None

@@ -140,10 +140,9 @@ class _Variable:
 def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetime) -> Known:
     coupons, prices = options.named(offers, visit.row.mode)
     led_by = visit.subscription.schedule if visit.subscription is not None else None
-    theirs = visit.customer.discount if visit.customer is not None else None
-    is_counting = theirs is not None and (theirs.ends_at is None or theirs.ends_at > now)
+    theirs = visit.customer.discount_at(now) if visit.customer is not None else None
     is_owing = visit.subscription is not None and visit.subscription.status in _OVERDUE
-    if visit.connection is None or not (coupons or prices or led_by or is_counting or is_owing):
+    if visit.connection is None or not (coupons or prices or led_by or theirs or is_owing):
         return Known()
     place = session, visit.connection.id
     found = {price.id: price for id in sorted(prices) if (price := mirror.price(*place, id)) is not None}
@@ -152,6 +151,6 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetim
         prices=found,
         names=mirror.product_names(*place, [price.product for price in found.values() if price.product]),
         schedule=mirror.schedule(*place, led_by) if led_by else None,
-        customers_discount=theirs if is_counting and visit.subscription is not None and not visit.subscription.discounts else None,
+        customers_discount=theirs if visit.subscription is not None and not visit.subscription.discounts else None,
         open=mirror.owed(*place, visit.subscription.id) if visit.subscription is not None and is_owing else (),
     )

@@ -217,7 +217,7 @@ def _changed(offer: PlanOffer, option: Option, subscription: Subscription, known
     lines = [(NEW_PLAN, plan_name(price, known))]
     if pays is not None:
         is_all = not (subscription.discounts or known.customers_discount or any(item.discounts for item in subscription.items))
-        lines.append(("You pay" if is_all else "Before discounts", f"{money.format(pays, locale)} {_every(price)}".strip()))
+        lines.append(("You pay" if is_all else "Before discounts", f"{money.format(pays, locale)} {spoken.every([price])}".strip()))
     if subscription.amount is not None:
         lines.append(("Instead of", spoken.price(subscription, locale)))
     lines += _given_up(offer, price, subscription)
@@ -246,9 +246,3 @@ def price_of(option: Option, known: Known, subscription: Subscription) -> Money 
     if price is None or len(licensed) != 1:
         return None
     return price.amount(1 if licensed[0].quantity is None else licensed[0].quantity)
-
-
-def _every(price: Price) -> str:
-    if price.interval is None:
-        return ""
-    return f"per {price.interval}" if (price.interval_count or 1) == 1 else f"every {price.interval_count} {price.interval}s"

@@ -38,11 +38,9 @@ def take(stripe: AccountGateway, wish: plans.Wish, step: str, ask: Ask, *, to_pr
     needs = plans.needs(wish, read.value, to_prove=to_prove)
     invoices = ask("invoices", lambda: stripe.invoices(customer=wish.customer, status="open")) if needs.open_invoices else None
     customer = _found(ask, "customer", stripe.customer_with_coupon, wish.customer if needs.customer else None)
-    theirs = customer.discount if customer is not None else None
-    now = read.as_of
     situation = plans.Situation(
         subscription=read.value,
-        customers_discount=theirs if theirs is not None and (theirs.ends_at is None or theirs.ends_at > now) else None,
+        customers_discount=customer.discount_at(read.as_of) if customer is not None else None,
         coupon=_found(ask, "coupon", stripe.coupon, needs.coupon),
         price=_found(ask, "price", stripe.price, needs.price),
         schedule=_found(ask, "schedule", stripe.schedule, needs.schedule),

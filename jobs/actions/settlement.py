@@ -106,9 +106,9 @@ def verified(
     holds now by the letter about that.
     """
     older = hold(session, action, before)
-    action = ledger.move(
-        session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=_request(action, read)
-    )
+    # The request that changed it, else the one that showed it.
+    request_id = action.stripe_request_id or read.request_id or None
+    action = ledger.move(session, action, "verified", now, verified_at=now, code=None, message=None, stripe_request_id=request_id)
     after, concerned = read.value, _concerned(session, action, before)
     session.add(
         Receipt(
@@ -129,9 +129,10 @@ def verified(
     ends = [validation.reckon(session, action.workspace_id, session_id, now) for session_id in concerned]
     validation.ask(session, action.workspace_id, {*concerned, *(id for end in ends for id in end.concerns)}, now)
     business = letters.business(session, action)
-    letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action), bills)
     if is_overtaken:
         letter = letters.overtaken(action, business)
+    else:
+        letter = letters.verified(action, before, after, read.as_of, business, _terms(session, action), bills)
     letters.send(session, action, letter, topic="settled", now=now)
     overtaken(session, action, older, read, now)
     return action
@@ -278,11 +279,6 @@ def _terms(session: Session, action: Action) -> list[tuple[str, str]]:
     """What the customer read and accepted, as label and value."""
     offer = session.execute(select(Choice.offer).where(Choice.id == action.choice_id)).scalar_one_or_none()
     return [(str(label), str(value)) for label, value in (offer or {}).get("terms", ())]
-
-
-def _request(action: Action, read: Read[Subscription]) -> str | None:
-    """The request that changed it, else the one that showed it."""
-    return action.stripe_request_id or read.request_id or None
 
 
 def _concerned(session: Session, action: Action, before: Subscription) -> list[str]:

@@ -113,9 +113,8 @@ def shows(wish: Wish, situation: Situation, kept: frozenset[str]) -> bool:
     ids = {discount.id for discount in subscription.discounts}
     is_added = any(discount.coupon == name and discount.id not in kept for discount in subscription.discounts)
     is_coming = situation.schedule is not None and any(name in phase.coupons for phase in situation.schedule.coming)
-    # The customer's own, brought along, may bear another id on the subscription.
-    others = [discount for discount in subscription.discounts if discount.coupon != name and discount.id not in kept]
-    is_kept = len(kept - ids) <= len(others)
+    # The customer's own, the only one that is brought along then, may bear another id on the subscription.
+    is_kept = kept <= ids or (len(kept) == 1 and any(discount.coupon != name for discount in subscription.discounts))
     return (is_added or is_coming) and is_kept and not subscription.is_ended and not subscription.is_scheduled_to_cancel
 
 

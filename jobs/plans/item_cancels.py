@@ -17,10 +17,10 @@ def is_about_one(wish: Wish) -> bool:
 def plan(wish: Wish, situation: Situation) -> Verdict:
     """Leave this item out, with the period that is paid or now; everything else goes on. What ends whole by then has it done."""
     subscription = situation.subscription
-    if subscription.has_more_items:
-        return Refused(code="items_unread", message=f"The subscription has more items than Holdfast reads. {_BY_HAND}")
     if shows(wish, situation):
         return AlreadyDone()
+    if subscription.has_more_items:
+        return Refused(code="items_unread", message=f"The subscription has more items than Holdfast reads. {_BY_HAND}")
     item = _item(wish, subscription)
     refusal = (
         standing.renewed(wish, subscription)
@@ -50,8 +50,9 @@ def shows(wish: Wish, situation: Situation) -> bool:
         return False
     if subscription.ends_at is not None and subscription.ends_at <= subscription.current_period_end:
         return True
-    coming = _coming(situation.schedule)
-    return bool(coming) and item.price.id not in coming[0]
+    coming, rest = _coming(situation.schedule), {each.price.id for each in subscription.items if each.id != item.id}
+    # A phase that sells it at another price does not end it.
+    return bool(coming) and coming[0] <= rest
 
 
 def plan_undo(wish: Wish, situation: Situation) -> Verdict:

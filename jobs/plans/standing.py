@@ -9,6 +9,9 @@ from connect_app.stripe_gateway.objects import Discount, Item, Status, Subscript
 from jobs.plans.verdicts import Refused
 from jobs.plans.wish import Situation, Wish
 
+FOREVER = datetime.max.replace(tzinfo=UTC)
+# Per cent of a bill.
+_WHOLE = 100
 _DRIVES = "Change or release the schedule in Stripe's dashboard, then press Retry, or do it there and press Mark done."
 
 
@@ -79,10 +82,6 @@ def archived(items: Iterable[Item], instead: str) -> Refused | None:
             what = f"The customer's present price {each.price.id} is archived, and Stripe takes no archived price into a schedule."
             return Refused(code="present_price_archived", message=f"{what} {instead}")
     return None
-
-
-FOREVER = datetime.max.replace(tzinfo=UTC)
-_WHOLE = 100
 
 
 def free_until(situation: Situation) -> datetime | None:

@@ -15,7 +15,7 @@ from connect_app.models import Action, Choice
 from connect_app.runtime import Runtime
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
-from tests.customers import handed_over
+from tests.customers import Browser, handed_over
 from tests.http.front_door import listening
 
 
@@ -109,15 +109,20 @@ def choices(rt: Runtime, stage: make.Stage) -> int:
         return len(session.execute(select(Choice.id)).all())
 
 
+def at_the_choice(app: Flask, stage: make.Stage, verb: str) -> tuple[Browser, dict[str, str], bytes]:
+    """A customer before the page that asks for it, with what its form sends: as fields, and as bytes."""
+    browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
+    if verb == "confirm":
+        browser.press("skip")
+    fields = {"token": browser.token, "offer": browser.offer}
+    return browser, fields, f"token={browser.token}&offer={browser.offer}".encode()
+
+
 @pytest.mark.parametrize("verb", ["accept", "confirm"])
 def test_a_line_that_breaks_while_a_choice_is_sent_changes_nothing_and_going_back_makes_it(
     app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, verb: str
 ) -> None:
-    browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
-    if verb == "confirm":
-        browser.press("skip")
-    old = {"token": browser.token, "offer": browser.offer}
-    form = f"token={browser.token}&offer={browser.offer}".encode()
+    browser, old, form = at_the_choice(app, stage, verb)
     counted, cuts = Counted(app), (0, 1, len(form) // 2, len(form) - 1)
     with listening(counted) as base:
         for sent in cuts:
@@ -136,11 +141,7 @@ def test_a_line_that_breaks_while_a_choice_is_sent_changes_nothing_and_going_bac
 def test_who_is_gone_once_a_choice_is_sent_has_made_it_and_going_back_makes_no_other(
     app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage, verb: str
 ) -> None:
-    browser = handed_over(app, stage, "monthly").look().press("answer", reason="too_expensive")
-    if verb == "confirm":
-        browser.press("skip")
-    old = {"token": browser.token, "offer": browser.offer}
-    form = f"token={browser.token}&offer={browser.offer}".encode()
+    browser, old, form = at_the_choice(app, stage, verb)
     counted = Counted(app)
     with listening(counted) as base:
         broken_off(base, f"{browser.path}/{verb}", form, None)

@@ -14,21 +14,11 @@ from jobs import actions
 from sandbox.stripe import dashboard as stripes_own
 from sandbox.stripe.local import LocalStripe
 from tests import customers, make
-from tests.customers import ORIGIN, Browser
+from tests.customers import Browser
+from tests.http.test_cancels import app as app  # the fixtures
 from tests.http.test_cancels import asked, at_confirm, shown, told, wants
+from tests.http.test_cancels import stage as stage
 from tests.http.test_portal import guest
-
-
-@pytest.fixture
-def stage(rt: Runtime, local: LocalStripe) -> make.Stage:
-    staged = make.workspace(rt, local, origins=(ORIGIN,))
-    make.read_in(rt)
-    return staged
-
-
-@pytest.fixture
-def app(rt: Runtime) -> Flask:
-    return customers.app(rt)
 
 
 def items(local: LocalStripe, stage: make.Stage) -> list[tuple[str, str, int]]:

@@ -63,6 +63,10 @@ SHAPES = {
     "long phase of theirs": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END + 90 * DAY, metadata={})),
     "long phase of ours": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END + 90 * DAY)),
     "a schedule begun for this": Situation(subscription=subscription(*BOTH, **LED), schedule=lasting(END, metadata={})),
+    "sold at another price next": Situation(subscription=subscription(*BOTH, **LED), schedule=schedule(WHOLE, ("price_1", "price_10"))),
+    "ended, with more than was sent": Situation(
+        subscription=subscription(*BOTH, status="canceled", ended_at=START, items={"data": list(BOTH), "has_more": True})
+    ),
     "ended": Situation(subscription=subscription(*BOTH, status="canceled", ended_at=START)),
 }
 CREATE, EDIT, RELEASE = "subscription_schedules.create", "subscription_schedules.update", "subscription_schedules.release"
@@ -88,6 +92,8 @@ TABLE: dict[str, tuple[Any, Any]] = {
     "pending update": ("pending_update", "pending_update"),
     "canceling": (None, "canceling"),
     "canceling later": ("canceling", "canceling"),
+    "sold at another price next": ("schedule_has_phases", "schedule_has_phases"),
+    "ended, with more than was sent": (None, None),
     "long phase of theirs": ("managed_by_schedule", "managed_by_schedule"),
     "long phase of ours": ((EDIT,), (RELEASE, UPDATE)),
     "a schedule begun for this": ((EDIT,), (RELEASE, UPDATE)),

@@ -128,3 +128,14 @@ def test_an_offer_for_those_without_a_discount_is_not_for_who_has_one_of_their_o
     verdict = plans.plan(wish("discount", coupon="SAVE", not_if_discounted=True), found, NOW)
     assert isinstance(verdict, Refused)
     assert verdict.code == "discounted_already"
+
+
+def test_of_several_discounts_none_stands_in_for_another() -> None:
+    own = [{"id": f"di_{n}", "object": "discount", "source": {"type": "coupon", "coupon": f"C{n}"}} for n in (1, 2)]
+    planned = plans.plan(wish("discount", coupon="SAVE"), Situation(subscription=subscription(discounts=own), coupon=coupon()), NOW)
+    assert isinstance(planned, Plan)
+    ours = {"id": "di_new", "object": "discount", "source": {"type": "coupon", "coupon": "SAVE"}}
+    another = {**own[1], "id": "di_3"}
+    for there, is_shown in (([*own, ours], True), ([own[0], another, ours], False), ([own[0], ours], False)):
+        after = subscription(discounts=there, metadata={"holdfast_action": "act_1"})
+        assert plans.proves(wish("discount", coupon="SAVE"), Situation(subscription=after), planned.calls) is is_shown

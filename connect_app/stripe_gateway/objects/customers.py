@@ -25,6 +25,11 @@ class Customer:
     metadata: Mapping[str, str]
     raw: Mapping[str, object] = field(repr=False, compare=False)
 
+    def discount_at(self, now: datetime) -> Discount | None:
+        """Their own discount, while it lasts: it counts on subscriptions that have none."""
+        ends_at = self.discount.ends_at if self.discount is not None else None
+        return self.discount if ends_at is None or ends_at > now else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethod:
