@@ -102,8 +102,9 @@ def transaction(make: sessionmaker[Session], workspace_id: str | None) -> Iterat
     for callback in session.info.get("after_commit", ()):
         try:
             callback()
-        except RedisError:  # the others would not be heard either, and nobody is to wait for each; the sweep finds what was not rung for
-            log.warning("after_commit.failed", exc_info=True)
+        except RedisError as error:
+            # The others would not be heard either, and nobody is to wait for each; the sweep finds what was not rung for.
+            log.warning("bell.not_heard", error=f"{type(error).__name__}: {error}"[:200])
             break
         except Exception:
             log.warning("after_commit.failed", exc_info=True)

@@ -7,7 +7,9 @@ from ipaddress import ip_address
 from threading import Lock, Thread
 
 from flask import Blueprint, Response, jsonify, request
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import SQLAlchemyError
 
 from connect_app import metrics, migrations, runtime
@@ -44,9 +46,10 @@ def readyz() -> Response:
         if oldest > LAGGING_SECONDS:
             warnings.append(f"queue {queue}: {due} due, the oldest for {oldest:.0f} s; is its worker running?")
     try:
-        rt.redis.ping()
+        rt.redis.set("holdfast:ready", 1, ex=60)  # a Redis that is full answers, and takes no bell
     except RedisError as error:
-        reasons.append(f"redis: cannot be reached ({type(error).__name__}); work is done by the sweep, some seconds later")
+        what = "reached" if isinstance(error, RedisConnectionError | RedisTimeoutError) else "written to"
+        reasons.append(f"redis: cannot be {what} ({type(error).__name__}); work is done by the sweep, some seconds later")
     response = jsonify({"status": "not ready" if reasons else "ready", "reasons": reasons, "warnings": warnings, "queues": queues})
     response.status_code = 503 if reasons else 200
     if reasons:

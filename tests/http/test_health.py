@@ -57,6 +57,17 @@ def test_without_redis_it_is_not_ready_and_says_so(rt: Runtime) -> None:
         assert [reason.split(":")[0] for reason in answer.json["reasons"]] == ["redis"]
 
 
+def test_a_redis_that_is_full_is_told(rt: Runtime, web: Flask) -> None:
+    rt.redis.config_set("maxmemory", "1")
+    try:
+        answer = web.test_client().get("/readyz")
+    finally:
+        rt.redis.config_set("maxmemory", "0")
+    assert answer.status_code == 503
+    assert [reason.split(" (")[0] for reason in answer.json["reasons"]] == ["redis: cannot be written to"]
+    assert web.test_client().get("/readyz").status_code == 200
+
+
 def test_without_its_database_it_is_not_ready_and_says_so(rt: Runtime) -> None:
     for web in another(rt, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"):
         answer = web.test_client().get("/readyz")

@@ -1,4 +1,4 @@
-"""The campaigns at full size, and every bug they must catch: `python -m tests.faults.campaign kills storm bugs`."""
+"""The campaigns at full size, and every bug they must catch: `python -m tests.faults.campaign kills storm silence bugs`."""
 
 import argparse
 import logging
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from tests.faults.campaign import planted, points, storming
+from tests.faults.campaign import planted, points, silence, storming
 from tests.faults.campaign.ground import ground
 
-PARTS = ("kills", "storm", "bugs")
+PARTS = ("kills", "storm", "silence", "bugs")
 
 
 def main(arguments: list[str]) -> int:
@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
             elif part == "storm":
                 pace = storming.FULL.seconds / storming.FULL.people
                 failures += _storm(place, replace(storming.FULL, people=wanted.people, seconds=wanted.people * pace, seed=wanted.seed))
+            elif part == "silence":
+                failures += _silence(place)
             else:
                 failures += _bugs(place)
             _say(f"{part}: {time.monotonic() - began:.0f} s\n")
@@ -63,6 +65,16 @@ def _storm(folder: Path, scale: storming.Scale) -> int:
         verdict = storming.rage(place, scale)
     _say(str(verdict))
     return not verdict.is_clean
+
+
+def _silence(folder: Path) -> int:
+    failures = 0
+    with silence.place(folder) as place:
+        for what in silence.FAULTS:
+            tally = silence.choose(place, what, people=500, seconds=60)
+            _say(str(tally))
+            failures += not tally.is_clean
+    return failures
 
 
 def _bugs(folder: Path) -> int:
