@@ -9,7 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from connect_app import db
+from connect_app import db, doorbell
 from connect_app.config import Settings
 from connect_app.crypto import KeyRing
 from connect_app.modes import Mode
@@ -92,8 +92,7 @@ def open_runtime(settings: Settings, *, pool_size: int = 5, http_client: HTTPCli
         }
 
     engine = db.engine(settings.database_url, pool_size)
-    # A doorbell that hangs is worse than none: the sweep is never more than seconds away.
-    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=0.2, socket_timeout=0.5)
+    redis = doorbell.connect(settings.redis_url)
     return Runtime(
         settings=settings,
         engine=engine,

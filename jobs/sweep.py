@@ -48,7 +48,7 @@ def tick(rt: Runtime, queue: str) -> None:
             _ring(rt, name, due)
     except RedisError:
         log.warning("sweep.redis_away")
-        work.drain(rt, queue, limit=_BATCH)
+        work.attend(rt, queue, _BATCH)
 
 
 def _ring(rt: Runtime, name: str, due: list[str]) -> None:

@@ -243,8 +243,17 @@ def _finish(rt: Runtime, claim: Claim, end: End) -> None:
             db.after_commit(session, lambda: queues.ring(redis, queue, claim.id))
 
 
+def attend(rt: Runtime, queue: str, limit: int) -> None:
+    """Do what is due in this queue though no bell can be heard: by this process's hands, or one row after the other."""
+    if _hands is None:
+        drain(rt, queue, limit)
+        return
+    for work_id, _ in turns.due_now(rt, queue, limit=limit, is_shared=True):
+        _hands.take(work_id)
+
+
 def drain(rt: Runtime, queue: str | None = None, limit: int = 1000) -> int:
-    """Do what is due in this process, one row after the other; gives how many were done. What works when Redis is away."""
+    """Do what is due in this process, one row after the other; gives how many were done."""
     done = 0
     while done < limit:
         ended = 0

@@ -1,7 +1,8 @@
 """Reading the mirror: a connected account's objects as they last were, typed, inside the caller's transaction."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -126,12 +127,18 @@ def discounts_of(session: Session, connection_id: str, subscription_ids: Iterabl
     owners = {one.customer for one in read if not own[one.id]}
     theirs = _customers_own(session, connection_id, owners)
     given = {one.id: own[one.id] or theirs.get(one.customer, ()) for one in read}
-    bare = {one.id for all in given.values() for one in all if one.id and not one.coupon}
+    filled = iter(whole(session, connection_id, [one for all in given.values() for one in all]))
+    return {id: tuple(itertools.islice(filled, len(all))) for id, all in given.items()}
+
+
+def whole(session: Session, connection_id: str, given: Sequence[objects.Discount]) -> list[objects.Discount]:
+    """These discounts with all that the mirror has of them, as `discounts_of` says. Two queries at most, none for none."""
+    bare = {one.id for one in given if one.id and not one.coupon}
     held = select(Discount.id, Discount.raw).where(Discount.connection_id == connection_id, Discount.id.in_(bare))
     known = {line.id: objects.read_discount(line.raw) for line in session.execute(held)} if bare else {}
-    whole = {id: [_filled(one, known.get(one.id or "")) for one in all] for id, all in given.items()}
-    terms = _terms(session, connection_id, {one.coupon for all in whole.values() for one in all if one.coupon})
-    return {id: tuple(dataclasses.replace(one, terms=terms.get(one.coupon or "", one.terms)) for one in all) for id, all in whole.items()}
+    filled = [_filled(one, known.get(one.id or "")) for one in given]
+    terms = _terms(session, connection_id, {one.coupon for one in filled if one.coupon})
+    return [dataclasses.replace(one, terms=terms.get(one.coupon or "", one.terms)) for one in filled]
 
 
 def _of_items(subscription: objects.Subscription) -> list[objects.Discount]:

@@ -1,7 +1,7 @@
 """Which offers can be made to a customer now: for them by audience and date, possible on Stripe, and within their limits."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -80,7 +80,7 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
     meant = _meant(session, visit, wanted, now)
     known = _known(session, visit, meant, now)
     ledger = limits.read(session, row, meant, now)
-    subscription = _named(session, visit) if any(not isinstance(offer, LinkOffer | CustomOffer) for offer in meant) else visit.subscription
+    subscription = _told(session, visit) if any(not isinstance(offer, LinkOffer | CustomOffer) for offer in meant) else visit.subscription
     found: dict[str, Made] = {}
     for offer in meant:
         ways = [
@@ -93,13 +93,13 @@ def _made(session: Session, visit: Visit, chain: Iterable[Offer], now: datetime)
     return found
 
 
-def _named(session: Session, visit: Visit) -> Subscription | None:
-    """The subscription with the coupons of its discounts: Stripe's news of it tell their ids alone."""
+def _told(session: Session, visit: Visit) -> Subscription | None:
+    """The subscription with the terms of its discounts: Stripe's news of it tell their ids alone."""
     subscription, connection = visit.subscription, visit.connection
-    if subscription is None or connection is None or all(one.coupon is not None for one in subscription.discounts):
+    if subscription is None or connection is None:
         return subscription
-    known = {one.id: one for one in mirror.discounts_of(session, connection.id, [subscription.id]).get(subscription.id, ())}
-    return replace(subscription, discounts=tuple(known.get(one.id, one) for one in subscription.discounts))
+    given = [*subscription.discounts, *(one for item in subscription.items for one in item.discounts)]
+    return subscription.told(mirror.whole(session, connection.id, given))
 
 
 _NOTHING = limits.Ledger(spent={})
@@ -151,6 +151,8 @@ def _known(session: Session, visit: Visit, offers: Iterable[Offer], now: datetim
         prices=found,
         names=mirror.product_names(*place, [price.product for price in found.values() if price.product]),
         schedule=mirror.schedule(*place, led_by) if led_by else None,
-        customers_discount=theirs if visit.subscription is not None and not visit.subscription.discounts else None,
+        customers_discount=mirror.whole(*place, [theirs])[0]
+        if theirs and visit.subscription and not visit.subscription.discounts
+        else None,
         open=mirror.owed(*place, visit.subscription.id) if visit.subscription is not None and is_owing else (),
     )

@@ -92,11 +92,9 @@ def free_until(situation: Situation) -> datetime | None:
     is_led = subscription.schedule is not None and (situation.schedule is None or bool(situation.schedule.coming))
     if is_led or subscription.has_more_items or any(item.price.usage_type == "metered" for item in subscription.items):
         return None
-    amounts = [item.price.amount(1 if item.quantity is None else item.quantity) for item in subscription.items]
-    if all(amount is not None and amount.amount == 0 for amount in amounts):
-        return FOREVER
-    own = [customers] if not subscription.discounts and (customers := situation.customers_discount) else subscription.discounts
-    return max((_all_off_until(one, bill(subscription)) for one in own if _takes_all(one)), default=None)
+    own = (customers,) if not subscription.discounts and (customers := situation.customers_discount) else subscription.discounts
+    until = [_item_free_until(item, own, bill(subscription)) for item in subscription.items]
+    return min((day for day in until if day is not None), default=None) if None not in until else None
 
 
 def nothing_to_pay(what: str) -> Refused:
@@ -107,9 +105,17 @@ def nothing_to_pay(what: str) -> Refused:
     )
 
 
-def _takes_all(discount: Discount) -> bool:
+def _item_free_until(item: Item, shared: Iterable[Discount], next_bill: datetime) -> datetime | None:
+    """`shared` are for the whole subscription."""
+    amount = item.price.amount(1 if item.quantity is None else item.quantity)
+    if amount is not None and amount.amount == 0:
+        return FOREVER
+    return max((_all_off_until(one, next_bill) for one in (*item.discounts, *shared) if _takes_all(one, item)), default=None)
+
+
+def _takes_all(discount: Discount, item: Item) -> bool:
     terms = discount.terms
-    return terms is not None and terms.percent_off == _WHOLE and terms.products is None
+    return terms is not None and terms.percent_off == _WHOLE and (terms.products is None or item.price.product in terms.products)
 
 
 def _all_off_until(discount: Discount, next_bill: datetime) -> datetime:

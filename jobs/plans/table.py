@@ -31,7 +31,8 @@ def needs(wish: Wish, subscription: Subscription, *, to_prove: bool = False) -> 
             open_invoices=is_voiding,
         )
     return Needs(
-        customer=wish.verb == "discount" and not subscription.discounts,
+        # A later phase may be without any, where their own discount counts.
+        customer=wish.verb == "discount" and (not subscription.discounts or subscription.schedule is not None),
         coupon=discounts.coupon_of(wish.intent) if wish.verb == "discount" else None,
         price=wish.text("price") if wish.verb == "plan_change" else None,
         schedule=subscription.schedule,

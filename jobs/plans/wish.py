@@ -57,8 +57,8 @@ class Situation:
 
     `coupon` and `price` are what Stripe has under the wish's ids, None when it has nothing. `schedule` is the one that leads the
     subscription; None with `subscription.schedule` set means that it was not read: the mirror knows only that there is one.
-    `open_invoices` are the customer's, of whichever subscription. `customers_discount` is the one that counts where the subscription has
-    none of its own.
+    `open_invoices` are the customer's, of whichever subscription. `customers_discount` counts where the subscription, or a phase to come,
+    has none of its own.
     """
 
     subscription: Subscription

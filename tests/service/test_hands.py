@@ -1,15 +1,17 @@
 """The actions worker's hands: who waits for one slow account keeps no other customer waiting."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from redis import Redis
 from sqlalchemy import text
 
 from connect_app import config
-from jobs import hands, queues, turns, work, worker
+from jobs import hands, queues, sweep, turns, work, worker
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
@@ -41,6 +43,24 @@ def test_an_action_that_waits_for_stripe_keeps_no_other_waiting(stage: Stage) ->
     finally:
         answers.set()
         crew.rest()
+    assert stage.now(slow).state == "verified"
+
+
+def test_without_redis_too_the_hands_do_it_and_who_waits_for_stripe_keeps_no_other_waiting(stage: Stage) -> None:
+    slow, quick = stage.ask("monthly"), stage.ask("yearly")
+    answers = threading.Event()
+    stage.client.before.append(lambda _, url: _wait(answers) if slow.subscription in url else None)
+    alone = dataclasses.replace(stage.rt, redis=Redis.from_url("unix:///nowhere/kv.sock"))
+    crew = hands.Hands(partial(work.perform, alone), worker.HANDS[queues.ACTIONS])
+    work.employ(crew)
+    try:
+        sweep.tick(alone, queues.ACTIONS)
+        _until(lambda: stage.now(quick).state == "verified")
+        assert stage.now(slow).state == "queued"
+    finally:
+        answers.set()
+        crew.rest()
+        work.employ(None)
     assert stage.now(slow).state == "verified"
 
 

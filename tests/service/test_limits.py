@@ -245,6 +245,35 @@ def test_who_has_a_discount_of_their_own_gets_none_where_that_is_the_limit(app: 
     assert buttons == reach == [False, False, True]
 
 
+@pytest.mark.parametrize("on", ["customers", "subscriptions"])
+@pytest.mark.parametrize("percent", [100, 20])
+def test_who_pays_nothing_by_a_coupon_that_only_the_catalogue_tells_of_is_offered_no_discount(
+    app: Flask, rt: Runtime, stage: make.Stage, on: str, percent: int
+) -> None:
+    offered(rt, stage, Limits(), "one")
+    customer, subscription = stage.shapes["monthly"]
+    theirs = {"id": "di_own", "object": "discount", "customer": customer, "source": {"coupon": "STAY20"}, "start": 5, "end": None}
+    with rt.transaction(stage.workspace_id) as session:
+        terms = "update coupons set raw = raw::jsonb || jsonb_build_object('percent_off', cast(:percent as int), 'duration', 'forever')"
+        session.execute(text(f"{terms} where id = 'STAY20'"), {"percent": percent})
+        if on == "customers":
+            given = "update customers set raw = jsonb_set(raw::jsonb, '{discount}', cast(:theirs as jsonb)) where id = :id"
+            session.execute(text(given), {"theirs": json.dumps(theirs), "id": customer})
+        else:
+            given = (
+                "update subscriptions set raw = jsonb_set(raw::jsonb, '{items,data,0,discounts}', cast(:theirs as jsonb)) where id = :id"
+            )
+            session.execute(text(given), {"theirs": json.dumps([theirs]), "id": subscription})
+        [offer] = [one.offer for one in offers.listing(session, stage.workspace_id) if one.is_on]
+        place = session, stage.workspace_id, stage.connection_id
+        tried = rehearsal.tried(*place, offer, "test", subscription, rt.now())
+        reach = offers.look(*place, offer, "test", rt.now())
+    assert tried is not None
+    for_nothing = sum(part.subscriptions for part in reach.refused if part.title == "Nothing to pay")
+    is_offered = "accept" in arrived(app, stage, [(customer, subscription)])[0].buttons
+    assert (is_offered, tried.made is not None, for_nothing) == ((False, False, 1) if percent == 100 else (True, True, 0))
+
+
 def test_what_came_to_nothing_gives_its_place_back(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
     offered(rt, stage, Limits(lifetime=1), "one")
     customer, subscription = stage.shapes["monthly"]

@@ -43,6 +43,18 @@ CASES: dict[str, tuple[Situation, tuple[bool, bool, bool, bool]]] = {
         Situation(subscription=subscription(discounts=[gift(applies_to={"products": ["prod_9"]})])),
         (False, False, False, False),
     ),
+    "each item free in its own way": (
+        Situation(subscription=subscription(FREE, {**item(2, id="price_9"), "discounts": [gift()]}, discounts=[])),
+        (True, True, True, True),
+    ),
+    "one item free for good, the other for half a year": (
+        Situation(subscription=subscription(FREE, {**item(2, id="price_9"), "discounts": [gift("repeating", NOON + 180 * DAY)]})),
+        (True, True, False, True),
+    ),
+    "one item free, the other half off": (
+        Situation(subscription=subscription(FREE, {**item(2, id="price_9"), "discounts": [gift(percent=50.0)]})),
+        (False, False, False, False),
+    ),
     "half off": (Situation(subscription=subscription(discounts=[gift(percent=50.0)])), (False, False, False, False)),
     "all off by the customer's own": (
         Situation(subscription=subscription(), customers_discount=read_discount(gift())),

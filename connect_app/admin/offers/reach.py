@@ -109,9 +109,10 @@ def look(
     possible, refused = Part(title="Can be made"), dict[str, Part]()
     looked_at, unread = 0, len(pairs)
     for start in range(0, len(pairs), _BATCH):
-        for subject, subscription, is_discounted, worth in _read(session, connection_id, on, pairs[start : start + _BATCH], now):
+        for subject, subscription, discounts in _read(session, connection_id, on, pairs[start : start + _BATCH]):
             looked_at += 1
-            verdict = verdicts.of(on, subscription, subject, now, is_discounted=is_discounted)
+            worth = revenue.mrr(subscription, discounts, now)
+            verdict = verdicts.of(on, subscription, subject, discounts, now)
             if isinstance(verdict, Refused):
                 refused.setdefault(verdict.code, Part(title=verdicts.title(verdict.code), example=verdict.message)).add(worth)
             else:
@@ -137,9 +138,9 @@ def _pairs(session: Session, connection_id: str, all_of: int, drawn: int) -> tup
 
 
 def _read(
-    session: Session, connection_id: str, on: verdicts.Ground, pairs: Sequence[tuple[str, str]], now: datetime
-) -> list[tuple[catalogue.Subject | None, objects.Subscription, bool, Money | None]]:
-    """These subscriptions with whether they are discounted and their MRR, and with their customers where the verdict asks for them."""
+    session: Session, connection_id: str, on: verdicts.Ground, pairs: Sequence[tuple[str, str]]
+) -> list[tuple[catalogue.Subject | None, objects.Subscription, Sequence[objects.Discount]]]:
+    """These subscriptions with what takes something off them, and with their customers where the verdict asks for them."""
     ids = [id for id, _ in pairs]
     subjects: list[catalogue.Subject | None]
     if on.is_for_all:
@@ -151,8 +152,4 @@ def _read(
         subjects = [one for one in loaded if one.subscription is not None]
         found = [one.subscription for one in subjects if one is not None and one.subscription is not None]
     discounts = mirror.discounts_of(session, connection_id, ids)
-    given = [discounts.get(one.id, ()) for one in found]
-    return [
-        (subject, one, bool(taken_off), revenue.mrr(one, taken_off, now))
-        for subject, one, taken_off in zip(subjects, found, given, strict=True)
-    ]
+    return [(subject, one, discounts.get(one.id, ())) for subject, one in zip(subjects, found, strict=True)]

@@ -12,7 +12,6 @@ from connect_app.models.base import Json
 from connect_app.stripe_gateway.objects import Subscription
 from flow_pages import offer_pages, offers, spoken, wording
 from flow_pages.document import Offer
-from flow_pages.offers import limits
 from jobs.plans import Refused
 from webhooks import catalogue, mapping, mirror
 
@@ -78,7 +77,8 @@ def tried(
     [subject] = catalogue.load(session, connection_id, [(subscription.customer, subscription_id)])
     reader = spoken.reader(None, subject.customer)
     on = verdicts.ground(session, workspace_id, connection_id, offer, mode)
-    verdict = verdicts.of(on, subscription, subject, now, is_discounted=limits.is_discounted(subscription, subject.customer, now))
+    discounts = mirror.discounts_of(session, connection_id, [subscription_id]).get(subscription_id, ())
+    verdict = verdicts.of(on, subscription, subject, discounts, now)
     made = None if isinstance(verdict, Refused) else offers.Made(offer=offer, options=verdict, known=on.known)
     return Tried(
         subscription=subscription,

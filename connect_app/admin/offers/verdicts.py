@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connect_app.models import Audience
-from connect_app.stripe_gateway.objects import Schedule, Subscription
+from connect_app.stripe_gateway.objects import Discount, Schedule, Subscription
 from flow_pages.document import Offer
 from flow_pages.offers import Known, Option, conceivable, named, refusal
 from jobs.plans import Refused
@@ -97,20 +97,26 @@ def ground(session: Session, workspace_id: str, connection_id: str, offer: Offer
 
 
 def of(
-    on: Ground, subscription: Subscription, subject: catalogue.Subject | None, now: datetime, *, is_discounted: bool
+    on: Ground, subscription: Subscription, subject: catalogue.Subject | None, discounts: Sequence[Discount], now: datetime
 ) -> list[Option] | Refused:
     """The ways in which this subscription's customer can take the offer, or why there are none.
 
-    `subject` is the customer where the offer has an audience. `is_discounted`: something is taken off its bills. Dates, and what the
-    customer accepted before, are not asked here.
+    `subject` is the customer where the offer has an audience, `discounts` are what takes something off its bills, as
+    `mirror.discounts_of` has it. Dates, and what the customer accepted before, are not asked here.
     """
-    offer = on.offer
+    offer, at_work = on.offer, [one for one in discounts if one.ends_at is None or one.ends_at > now]
     if refused := _not_meant(on, subject, now):
         return refused
-    if offer.limits.not_if_discounted and is_discounted:
+    if offer.limits.not_if_discounted and at_work:
         return Refused(code="discounted", message="The subscription has a discount, and this offer is not made then.")
+    subscription = subscription.told(at_work)
     ways = conceivable(offer, subscription, mode=on.mode, session_id="preview", now=now)
-    known = replace(on.known, schedule=on.schedules.get(subscription.schedule or ""))
+    customers = next((one for one in at_work if one.subscription is None and one.subscription_item is None), None)
+    known = replace(
+        on.known,
+        schedule=on.schedules.get(subscription.schedule or ""),
+        customers_discount=None if subscription.discounts else customers,
+    )
     refusals = {way.key: refusal(way, subscription, known, mode=on.mode, now=now) for way in ways}
     if found := [way for way in ways if refusals[way.key] is None]:
         return found

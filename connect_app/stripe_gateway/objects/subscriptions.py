@@ -1,7 +1,7 @@
 """A subscription as the flow, the mirror and the jobs decide on it, read from both of Stripe's API shapes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -91,6 +91,12 @@ class Subscription:
     metadata: Mapping[str, str]
     raw: Mapping[str, object] = field(repr=False, compare=False)
 
+    def told(self, known: Iterable[Discount]) -> "Subscription":
+        """The same with each discount, its own and its items', in whose place one of `known` has the same id, as that one tells it."""
+        by_id = {one.id: one for one in known if one.id is not None}
+        items = (replace(item, discounts=_of(by_id, item.discounts)) if item.discounts else item for item in self.items)
+        return replace(self, discounts=_of(by_id, self.discounts), items=tuple(items))
+
     @property
     def is_ended(self) -> bool:
         """Over for good: nothing but its metadata and cancellation details can change."""
@@ -136,6 +142,10 @@ class Subscription:
         if len(intervals) != 1 or len(known) < len(licensed) or self.has_more_items:
             return None
         return sum(known, Money(0, self.currency))
+
+
+def _of(known: Mapping[str, Discount], given: tuple[Discount, ...]) -> tuple[Discount, ...]:
+    return tuple(known.get(one.id or "", one) for one in given)
 
 
 def read_subscription(raw: Mapping[str, object]) -> Subscription:
