@@ -196,13 +196,16 @@ def _paid_for(discount: Discount, subscription: Subscription) -> str:
 def _stopped(
     offer: PauseOffer | ExtensionOffer, option: Option, subscription: Subscription, locale: str, now: datetime
 ) -> list[tuple[str, str]]:
-    """A pause or free time: until when, which bills fall into it, and when the next one comes."""
+    """A pause or free time: until when, which bills fall into it, and when the next one comes.
+
+    What is free is free until that one: the last bill that is left out was for the time up to it.
+    """
     resumes = datetime.fromisoformat(str(option.intent["resumes_at"]))
     first = standing.bill(subscription)
     skipped = months.bills(subscription, first, resumes) if first >= now else []
     upcoming = next(iter(months.bills(subscription, first, resumes + timedelta(days=800))[len(skipped) :]), None)
     is_free = isinstance(offer, ExtensionOffer)
-    lines = [("Free until" if is_free else "Paused until", spoken.day(resumes, locale))]
+    lines = [("Free until", spoken.day(upcoming or resumes, locale)) if is_free else ("Paused until", spoken.day(resumes, locale))]
     lines.append(("Bills you do not pay" if is_free else "Bills that are left out", str(len(skipped))))
     if upcoming is not None:
         lines.append(("Next charge", spoken.day(upcoming, locale)))

@@ -32,9 +32,9 @@ def told(
         case "discount":
             return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), *owed, charge)
         case "pause" | "extension":
-            promised = [(label, value) for label, value in (offer or {}).get("terms", ()) if label == charge[0]]
-            following = (charge[0], str(promised[0][1])) if promised else charge
-            return _stopped(action, plan, receipt, (*owed, following), locale, now, is_owing=is_owing)
+            promised = {str(label): str(value) for label, value in (offer or {}).get("terms", ())}
+            charges = (*owed, (charge[0], promised.get(*charge)))
+            return _stopped(action, plan, receipt, charges, promised.get("Free until"), locale, now, is_owing=is_owing)
         case "trial_extension":
             until = datetime.fromisoformat(str(action.intent["trial_end"]))
             facts = (("Your trial runs until", spoken.day(until, locale)), *owed, charge)
@@ -63,16 +63,26 @@ def _cleared(receipt: Receipt) -> str:
 
 
 def _stopped(
-    action: Action, plan: str, receipt: Receipt, charges: tuple[tuple[str, str], ...], locale: str, now: datetime, *, is_owing: bool
+    action: Action,
+    plan: str,
+    receipt: Receipt,
+    charges: tuple[tuple[str, str], ...],
+    free_until: str | None,
+    locale: str,
+    now: datetime,
+    *,
+    is_owing: bool,
 ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    """A pause, or free time: until when, and what comes then."""
+    """A pause, or free time: until when, and what comes then. `free_until` is the day that was promised for free time."""
     resumes_at = datetime.fromisoformat(str(action.intent["resumes_at"]))
     day, is_free = spoken.day(resumes_at, locale), action.verb == "extension"
+    if resumes_at <= now and is_free:
+        return f"The bills of {plan} were left out until {day}", "They come again since then.", ()
     if resumes_at <= now:
-        return f"{plan} was {'free' if is_free else 'paused'} until {day}", "It is charged again since then.", ()
+        return f"{plan} was paused until {day}", "It is charged again since then.", ()
     text = "You can go on using it, and pay nothing in that time." if is_free else "Nothing is charged in that time."
     text = "No new bill is charged in that time; what is open already stays due." if is_owing else text
-    title = f"{plan} is free until {day}" if is_free else f"{plan} is paused until {day}"
+    title = f"{plan} is free until {free_until or day}" if is_free else f"{plan} is paused until {day}"
     return title, f"{_cleared(receipt)}{text} It goes on by itself afterwards.", charges
 
 

@@ -141,7 +141,7 @@ def _facts(one: objects.Subscription, names: Mapping[str, str], shape: Shape) ->
         until = one.pause.resumes_at
         bills = months.bills(one, one.current_period_end, until + timedelta(days=800))
         first = next((bill for bill in bills if bill >= until), None)
-        facts.append(("Free until" if _is_free(one) else "Paused until", spoken.day(until, locale)))
+        facts.append(("Free until", spoken.day(first or until, locale)) if _is_free(one) else ("Paused until", spoken.day(until, locale)))
         return [*facts, *([("Next charge", spoken.day(first, locale))] if first is not None else [])]
     if one.next_charge is not None or shape in (Shape.PAUSED, Shape.PAST_DUE):
         facts.append(("Next charge", shapes.next_charge(one, locale)))

@@ -124,7 +124,7 @@ class Turn:
     def settle(self, refusal: plans.Refused, read: Read[Subscription] | None = None) -> NoReturn:
         """Not by a direct call: for a person to see to, or failed for good."""
         if not refusal.is_final:
-            self.manual(refusal.code, refusal.message, read)
+            self.manual(refusal.code, refusal.in_full, read)
         with self.writing() as session:
             if read is not None and plans.foreign(self.wish, read.value) is None:
                 settlement.mirrored(session, self.action, read)

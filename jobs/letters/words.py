@@ -170,23 +170,25 @@ def _going_on(what: str, after: Subscription, bills: receipts.Bills, *, is_same:
 def _stopped(verb: str, what: str, before: Subscription, after: Subscription, business: str, bills: receipts.Bills) -> Letter:
     """A pause, or free time: until when, and what is charged then."""
     resumes = after.pause.resumes_at if after.pause else None
-    until = f" until {_day(resumes)}" if resumes else ""
+    first = _first_bill(after, resumes) if resumes else None
+    day = first if first is not None and verb == "extension" else resumes
+    until = f" until {_day(day)}" if day else ""
     if verb == "extension":
         subject, line = f"{what} is free{until}", f"{what} is free{until}: you can go on using it, and pay nothing in that time."
     else:
         subject, line = f"{what} is paused{until}", f"{what} is paused{until}, and nothing is charged in that time."
     if _OVERDUE & {before.status, after.status}:
         line = f"{subject}. No new bill is charged in that time; what is open already stays due."
-    charged = _charged_again(after, resumes) if resumes else _next_charge(after, bills)
+    again = f"It goes on by itself then. The next charge is on {_day(first)}{_price(after)}." if first else "It goes on by itself then."
+    charged = again if resumes else _next_charge(after, bills)
     owed = [said for said in (_owed(bills),) if said]
     return _write(subject, [line, *owed, *_cleared(before), charged], business)
 
 
-def _charged_again(after: Subscription, resumes: datetime) -> str:
+def _first_bill(after: Subscription, resumes: datetime) -> datetime | None:
     """The first bill that comes after a pause."""
     bills = months.bills(after, standing.bill(after), resumes + timedelta(days=800))
-    first = next((day for day in bills if day >= resumes), None)
-    return f"It goes on by itself then. The next charge is on {_day(first)}{_price(after)}." if first else "It goes on by itself then."
+    return next((day for day in bills if day >= resumes), None)
 
 
 def _changed(

@@ -107,13 +107,14 @@ def _ending(action: Action, subscription: Subscription, ends: datetime, business
     """What the customer reads some days before: when it goes on, and what is charged next."""
     name = receipts.plan_name(subscription)
     what = f"Your subscription to {name}" if name else "Your subscription"
+    bills = months.bills(subscription, subscription.current_period_end, ends + timedelta(days=800))
+    first = next((bill for bill in bills if bill >= ends), None)
     if action.verb == "extension":
-        subject, stands = f"Your free time ends on {_day(ends)}", f"{what} is free until {_day(ends)}."
+        subject, stands = f"Your free time ends on {_day(first or ends)}", f"{what} is free until {_day(first or ends)}."
     else:
         subject, stands = f"{what} resumes on {_day(ends)}", f"{what} is paused until {_day(ends)}."
     lines = [f"{stands} It goes on by itself after that, and is charged again."]
-    bills = months.bills(subscription, subscription.current_period_end, ends + timedelta(days=800))
-    if (first := next((bill for bill in bills if bill >= ends), None)) is not None:
+    if first is not None:
         price = f" ({money.format(subscription.amount, _LOCALE)} before discounts and tax)" if subscription.amount else ""
         lines.append(f"The next charge is on {_day(first)}{price}.")
     return letters.Letter(subject=subject, text="\n\n".join(["Hello,", *lines, _PORTAL + business]) + "\n")

@@ -84,7 +84,8 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
     if any(discount.coupon == name or _is_akin(discount, made) for discount in counting):
         return Refused(
             code="coupon_already_applied",
-            message=f"The subscription already carries the coupon {name}. Decide whether the customer is owed more than that.",
+            message=f"The subscription already carries {'a coupon of this offer' if made else f'the coupon {name}'}.",
+            remedy="Decide whether the customer is owed more than that.",
         )
     minted = made is not None and coupon is None
     lasts = (made.duration, made.duration_in_months) if made else (coupon.duration, coupon.duration_in_months) if coupon else ("once", None)
@@ -94,8 +95,8 @@ def plan(wish: Wish, situation: Situation, now: datetime) -> Verdict:
     if wish.flag("not_if_discounted") and is_discounted:
         return Refused(
             code="discounted_already",
-            message="The offer is for customers without a discount, and this one has been given one since."
-            " Decide whether they are owed another.",
+            message="The offer is for customers without a discount, and this one has been given one since.",
+            remedy="Decide whether they are owed another.",
         )
     minting = (_minting(wish, made, subscription),) if made is not None and minted else ()
     try:
@@ -141,8 +142,8 @@ def _other_terms(subscription: Subscription, coupon: Coupon | None, made: Mint |
         return None
     return Refused(
         code="coupon_not_as_offered",
-        message=f"The coupon {made.id} on your Stripe account has other terms than the customer was promised ({made.name})."
-        " Give them what they were promised, then press Mark done.",
+        message=f"The coupon {made.id} on your Stripe account has other terms than the customer was promised ({made.name}).",
+        remedy="Give them what they were promised, then press Mark done.",
     )
 
 
@@ -206,7 +207,7 @@ def _unfit_to_make(subscription: Subscription, made: Mint, now: datetime) -> Ref
         return Refused(
             code="coupon_currency", message=f"The offer names no amount in {subscription.currency.upper()}, the subscription's currency."
         )
-    return _too_short(subscription, made.id, made.duration, made.duration_in_months, now)
+    return _too_short(subscription, "The customer's own coupon", made.duration, made.duration_in_months, now)
 
 
 def _unfit(subscription: Subscription, coupon: Coupon | None, name: str, now: datetime) -> Refused | None:
@@ -229,14 +230,14 @@ def _unfit(subscription: Subscription, coupon: Coupon | None, name: str, now: da
         return Refused(
             code="coupon_not_applicable", message=f"The coupon {name} is limited to products that this subscription has none of."
         )
-    return _too_short(subscription, name, coupon.duration, coupon.duration_in_months, now)
+    return _too_short(subscription, f"The coupon {name}", coupon.duration, coupon.duration_in_months, now)
 
 
-def _too_short(subscription: Subscription, name: str, duration: str, lasts: int | None, now: datetime) -> Refused | None:
+def _too_short(subscription: Subscription, what: str, duration: str, lasts: int | None, now: datetime) -> Refused | None:
     bill = standing.bill(subscription)
     if duration == "repeating" and months.later(now, lasts or 1) <= bill:
         return Refused(
             code="coupon_without_effect",
-            message=f"The coupon {name} would be over before the next bill on {bill:%Y-%m-%d}. Use one that lasts longer, or for one bill.",
+            message=f"{what} would be over before the next bill on {bill:%Y-%m-%d}. Use one that lasts longer, or for one bill.",
         )
     return None

@@ -20,7 +20,7 @@ def plan(wish: Wish, situation: Situation) -> Verdict:
     if shows(wish, situation):
         return AlreadyDone()
     if subscription.has_more_items:
-        return Refused(code="items_unread", message=f"The subscription has more items than Holdfast reads. {_BY_HAND}")
+        return Refused(code="items_unread", message="The subscription has more items than Holdfast reads.", remedy=_BY_HAND)
     item = _item(wish, subscription)
     refusal = (
         standing.renewed(wish, subscription)
@@ -97,7 +97,7 @@ def _ending(subscription: Subscription) -> Refused | None:
     """One that is to end whole, later: what leads it there would be lost."""
     if not subscription.is_scheduled_to_cancel:
         return None
-    return Refused(code="canceling", message=f"The whole subscription is set to end already. {_BY_HAND}")
+    return Refused(code="canceling", message="The whole subscription is set to end already.", remedy=_BY_HAND)
 
 
 def _theirs(situation: Situation) -> Refused | None:
@@ -107,12 +107,12 @@ def _theirs(situation: Situation) -> Refused | None:
         return None
     if schedule.current.ends_at <= subscription.current_period_end:
         return None
-    return Refused(code="managed_by_schedule", message=f"The subscription schedule {schedule.id} leads this subscription. {_BY_HAND}")
+    return Refused(code="managed_by_schedule", message=f"The subscription schedule {schedule.id} leads this subscription.", remedy=_BY_HAND)
 
 
 def _unfit(subscription: Subscription, item: Item | None) -> Refused | None:
     if item is not None and item.price.usage_type == "metered":
-        return Refused(code="item_metered", message=f"{item.price.id} is billed by usage, which may not be billed yet. {_BY_HAND}")
+        return Refused(code="item_metered", message=f"{item.price.id} is billed by usage, which may not be billed yet.", remedy=_BY_HAND)
     if len(subscription.items) == 1:
         return Refused(code="last_item", message="The subscription has no other item any more: without this one, it is to be canceled.")
     return None
@@ -130,7 +130,7 @@ def _now(wish: Wish, situation: Situation, item: Item) -> Verdict:
 def _next_period(wish: Wish, situation: Situation, item: Item) -> Verdict:
     subscription, schedule = situation.subscription, situation.schedule
     if len({(each.price.interval, each.price.interval_count) for each in subscription.items}) > 1:
-        return Refused(code="mixed_intervals", message=f"The items renew on different days, and no one day ends this item. {_BY_HAND}")
+        return Refused(code="mixed_intervals", message="The items renew on different days, and no one day ends this item.", remedy=_BY_HAND)
     if refusal := standing.archived(subscription.items, f"Let it end now instead. {_BY_HAND}"):
         return refusal
     attached = schedule if schedule is not None and schedule.is_attached else None

@@ -52,7 +52,9 @@ def waiting_for_payment(subscription: Subscription) -> Refused | None:
     if not subscription.has_pending_update:
         return None
     return Refused(
-        code="pending_update", message="An earlier change of the subscription waits for its payment. Press Retry once that is settled."
+        code="pending_update",
+        message="An earlier change of the subscription waits for its payment.",
+        remedy="Press Retry once that is settled.",
     )
 
 
@@ -64,13 +66,15 @@ def led(situation: Situation) -> Refused | None:
     if schedule is None:
         return Refused(
             code="managed_by_schedule",
-            message=f"The subscription schedule {subscription.schedule} manages this subscription. {_DRIVES}",
+            message=f"The subscription schedule {subscription.schedule} manages this subscription.",
+            remedy=_DRIVES,
         )
     if schedule.is_attached and schedule.coming:
         when = schedule.coming[0].starts_at
         return Refused(
             code="schedule_has_phases",
-            message=f"The subscription schedule {schedule.id} changes this subscription on {when:%Y-%m-%d}, and would undo it. {_DRIVES}",
+            message=f"The subscription schedule {schedule.id} changes this subscription on {when:%Y-%m-%d}, and would undo it.",
+            remedy=_DRIVES,
         )
     return None
 
@@ -80,7 +84,7 @@ def archived(items: Iterable[Item], instead: str) -> Refused | None:
     for each in items:
         if not each.price.active:
             what = f"The customer's present price {each.price.id} is archived, and Stripe takes no archived price into a schedule."
-            return Refused(code="present_price_archived", message=f"{what} {instead}")
+            return Refused(code="present_price_archived", message=what, remedy=instead)
     return None
 
 
@@ -143,8 +147,8 @@ def renewed(wish: Wish, subscription: Subscription) -> Refused | None:
     invoice = f" Its invoice is {subscription.latest_invoice}." if subscription.latest_invoice else ""
     return Refused(
         code="renewed_meanwhile",
-        message=f"The subscription renewed on {subscription.current_period_start:%Y-%m-%d %H:%M} UTC, before this could be done.{invoice}"
-        " Decide whether the customer is owed it back, then press Mark done, or do what they asked for by hand.",
+        message=f"The subscription renewed on {subscription.current_period_start:%Y-%m-%d %H:%M} UTC, before this could be done.{invoice}",
+        remedy="Decide whether the customer is owed it back, then press Mark done, or do what they asked for by hand.",
     )
 
 

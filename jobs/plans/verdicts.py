@@ -20,11 +20,19 @@ class AlreadyDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Not by a direct call. `code` is a word, `message` is for the owner; `is_final` where nobody could do it by hand either."""
+    """Not by a direct call. `code` is a word, `message` is for the owner; `is_final` where nobody could do it by hand either.
+
+    `remedy` says what to do about an action that waits for them.
+    """
 
     code: str
     message: str
+    remedy: str = ""
     is_final: bool = False
+
+    @property
+    def in_full(self) -> str:
+        return f"{self.message} {self.remedy}".rstrip()
 
 
 Verdict = Plan | AlreadyDone | Refused

@@ -178,10 +178,13 @@ def test_an_extension_is_free_time_that_goes_on_being_used(house: House) -> None
     whose = house.stage.shapes["monthly"]
     house.offers("extension", interval="month", count=1)
     browser = house.opened(whose)
-    assert terms(browser.page)["Bills you do not pay"] == "1"
+    said = terms(browser.page)
+    assert said["Bills you do not pay"] == "1"
     house.take(browser)
     assert house.subscription(whose)["pause_collection"]["behavior"] == "mark_uncollectible"
-    assert "is free until" in browser.page
+    assert f"is free until {said['Next charge']}" in browser.page, (
+        "what is paid for already is not free, and the bill left out is for a month"
+    )
     assert "You can go on using it" in browser.page
     assert "undo" in browser.buttons
 

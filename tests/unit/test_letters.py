@@ -25,7 +25,7 @@ def letter(verb: str, before: Any, after: Any, **intent: Any) -> letters.Letter:
     [
         ("discount", subscription(discounts=[discount("di_1", "SAVE")]), {}, ["your discount is in place", "December 12, 2026 ($29.00"]),
         ("pause", subscription(**PAUSED), {}, ["is paused until January 11, 2027", "The next charge is on January 12, 2027"]),
-        ("extension", subscription(**PAUSED), {}, ["is free until January 11, 2027", "go on using it", "January 12, 2027"]),
+        ("extension", subscription(**PAUSED), {}, ["is free until January 12, 2027: you can go on", "is on January 12, 2027"]),
         ("resume", RUNNING, {}, ["its pause has ended", "The next charge is on December 12, 2026"]),
         (
             "trial_extension",
