@@ -3,7 +3,19 @@
 from flow_pages.offers.limits import in_the_way, is_limited
 from flow_pages.offers.making import Made, among, held, made, taken
 from flow_pages.offers.options import Known, Option, conceivable, named, options, refusal
-from flow_pages.offers.terms import FIRST_CHARGE, NEW_PLAN, ONE_BILL, PAYS_ABOUT, cost, duration, named_way, particulars, saving, terms
+from flow_pages.offers.terms import (
+    FIRST_CHARGE,
+    NEW_PLAN,
+    ONE_BILL,
+    PAYS_ABOUT,
+    cost,
+    duration,
+    named_way,
+    of_coupon,
+    particulars,
+    saving,
+    terms,
+)
 
 __all__ = [
     "FIRST_CHARGE",
@@ -23,6 +35,7 @@ __all__ = [
     "made",
     "named",
     "named_way",
+    "of_coupon",
     "options",
     "particulars",
     "refusal",

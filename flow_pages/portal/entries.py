@@ -1,11 +1,11 @@
 """One subscription as the portal lists it: its state, what it costs and when, what became of what was asked here, and what can be done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connect_app.stripe_gateway import objects
-from flow_pages import outcome, shapes, spoken
+from flow_pages import offers, outcome, shapes, spoken
 from flow_pages.coming import Coming
 from flow_pages.portal.guests import Guest
 from flow_pages.portal.parts import Ending
@@ -45,11 +45,14 @@ def of(
     *,
     coming: Coming | None,
     ending: Ending | None,
+    is_voided: bool,
+    discounts: Sequence[objects.Discount],
     can_pause: bool,
     now: datetime,
 ) -> Entry:
     """`resume` is the button that ends a pause or free time; None where there is none, or it cannot be ended from here. `coming` is what
-    its schedule has in store, `ending` the item that ends alone.
+    its schedule has in store, `ending` the item that ends alone; `is_voided`: for its cancel, what was owed was voided.
+    `discounts` are those at work on it, with their terms.
     """
     shape = shapes.of(one, now)
     is_busy = done is not None and (done.is_in_flight or is_behind(one, done, now))
@@ -63,14 +66,19 @@ def of(
     can_act = not is_busy and guest.account is not None
     told = None if is_busy or done is None else _told(done, one, guest, now)
     undo = f"Keep {ending.name}" if ending else "Undo the cancellation" if shape is Shape.CANCELING else None
-    if shape is Shape.CANCELING and done is not None and done.has_voided:
-        undo, notice = outcome.ASK_TO_UNDO, notice if told else outcome.deciding(guest.business)
+    if shape is Shape.CANCELING and is_voided:
+        is_asked = done is not None and done.is_waiting and done.action.verb == "undo_cancel"
+        undo, notice = None if is_asked else outcome.ASK_TO_UNDO, notice if told or is_asked else outcome.deciding(guest.business)
     return Entry(
         id=one.id,
         plan=called,
         price=spoken.price(one, spoken.LANGUAGE),
         badge=("waiting", "Changing") if is_busy else _badge(one, shape),
-        facts=[*_facts(one, names, shape), *([(f"From {spoken.day(coming.at, spoken.LANGUAGE)}", coming.plan)] if coming else [])],
+        facts=[
+            *_discounts(discounts, shape, now),
+            *_facts(one, names, shape),
+            *([(f"From {spoken.day(coming.at, spoken.LANGUAGE)}", coming.plan)] if coming else []),
+        ],
         notice=notice,
         told=told,
         can_cancel=not is_busy and shape not in (Shape.ENDED, Shape.CANCELING),
@@ -120,6 +128,8 @@ def _is_free(one: objects.Subscription) -> bool:
 
 
 def _badge(one: objects.Subscription, shape: Shape) -> tuple[str, str]:
+    if shape is Shape.ORDINARY and one.status is objects.Status.INCOMPLETE:
+        return "attention", "First payment open"
     return ("ok", "Free for now") if shape is Shape.PAUSED and _is_free(one) else _BADGES[shape]
 
 
@@ -146,6 +156,22 @@ def _facts(one: objects.Subscription, names: Mapping[str, str], shape: Shape) ->
     if one.next_charge is not None or shape in (Shape.PAUSED, Shape.PAST_DUE):
         facts.append(("Next charge", shapes.next_charge(one, locale)))
     return facts
+
+
+def _discounts(discounts: Sequence[objects.Discount], shape: Shape, now: datetime) -> list[tuple[str, str]]:
+    if shape is Shape.ENDED:
+        return []
+    return [("Discount", _off(one, one.terms)) for one in discounts if one.terms and (one.ends_at is None or one.ends_at > now)]
+
+
+def _off(discount: objects.Discount, coupon: objects.Coupon) -> str:
+    """`50% off until March 6, 2027`."""
+    what = f"{offers.saving(offers.of_coupon(coupon), spoken.LANGUAGE)} off"
+    if discount.subscription_item is not None or coupon.products is not None:
+        what += " a part of it"
+    if discount.ends_at is not None:
+        return f"{what} until {spoken.day(discount.ends_at, spoken.LANGUAGE)}"
+    return f"{what} your next bill" if coupon.duration == "once" else what
 
 
 def _waiting(done: outcome.Done, guest: Guest) -> str:

@@ -9,6 +9,7 @@ from connect_app.stripe_gateway import objects
 from flow_pages import coming, outcome, spoken
 from flow_pages.portal import entries, parts, pausing
 from flow_pages.portal.guests import Guest
+from jobs import actions
 from webhooks import mirror
 
 
@@ -19,6 +20,7 @@ def of(
     names = mirror.product_names(session, guest.connection_id, spoken.names_wanted(held)) if guest.connection_id else {}
     ending = parts.ending(session, guest.connection_id, guest.link.customer, held, now)
     changes = coming.of(session, guest.connection_id, held, spoken.LANGUAGE)
+    discounts = mirror.discounts_of(session, guest.connection_id, [one.id for one in held]) if guest.connection_id else {}
     called = spoken.told_apart(held, names, spoken.LANGUAGE)
     return [
         entries.of(
@@ -29,6 +31,8 @@ def of(
             guest,
             coming=changes.get(one.id),
             ending=ending.get(one.id),
+            is_voided=one.is_scheduled_to_cancel and actions.has_voided(session, guest.connection_id, one.id),
+            discounts=discounts.get(one.id, ()),
             can_pause=pausing.offered(session, guest, one, now) is not None,
             now=now,
         )

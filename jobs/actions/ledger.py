@@ -70,14 +70,16 @@ def ask(
     """Write an action into the ledger inside the caller's transaction; `queued` ones are worked on once it is committed.
 
     `requested` ones are not tried, but listed for the team, with `code` as the reason; so is whatever would take back a cancel for which
-    bills were voided, or canceling would be a way not to pay. The same choice, subscription and verb again
-    gives the action that is there. Raises InFlight while another action of this subscription is under way: the database decides, so
-    of parallel askers one wins.
+    bills were voided, or canceling would be a way not to pay. The same choice, subscription and verb again gives the action that is there,
+    and so does asking the team again to take such a cancel back. Raises InFlight while another action of this subscription is under way:
+    the database decides, so of parallel askers one wins.
     """
     if state not in ("queued", "requested"):
         raise ValueError(f"an action begins queued or requested, not {state!r}")
     if state == "queued" and verb in plans.DECISIONS and verb != "cancel" and has_voided(session, connection_id, subscription):
         state, code = "requested", VOIDED
+        if verb == "undo_cancel" and (asked := _asked_to_stay(session, connection_id, subscription)) is not None:
+            return asked
     if verb == "undo_cancel" and _last_cancel(session, connection_id, subscription).get("loses"):
         intent = {**intent, "gave_up": True}  # for the page and the letter: it does not come back
     if code == YOURS:
@@ -128,6 +130,14 @@ def has_voided(session: Session, connection_id: str | None, subscription: str) -
     """Whether the last thing that was decided about this subscription is a cancel that voided bills of it."""
     calls = _last_cancel(session, connection_id, subscription).get("requests") or ()
     return any(call["method"] == "invoices.void" for call in calls)
+
+
+def _asked_to_stay(session: Session, connection_id: str | None, subscription: str) -> Action | None:
+    """The request to take back a cancel that voided bills, while it waits for the team. Who asks at the same time waits for this look."""
+    mine = Action.connection_id == connection_id, Action.subscription == subscription
+    session.execute(select(Action.id).where(*mine, Action.verb == "cancel", Action.state == "verified").with_for_update()).all()
+    asked = select(Action).where(*mine, Action.verb == "undo_cancel", Action.code == VOIDED, Action.state.in_(WAITING))
+    return session.execute(asked.order_by(Action.id).limit(1)).scalar_one_or_none()
 
 
 def _last_cancel(session: Session, connection_id: str | None, subscription: str) -> Json:

@@ -1,6 +1,7 @@
 """The portal: one lasting link, everything of one customer behind it, and nothing of anybody else's."""
 
 import html
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -151,6 +152,71 @@ def test_undo_takes_back_what_was_canceled_elsewhere(app: Flask, rt: Runtime, lo
     guest(app, stage, "already_canceling").look().press("undo", subscription=subscription)
     customers.drain(rt)
     assert effects(local, subscription) == ["undo_cancel"]
+
+
+def test_who_asks_the_team_to_take_a_cancel_back_asks_once_however_often_they_press(
+    app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage
+) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        preferences.save(session, stage.workspace_id, "cancel_open_invoices", "void", rt.now())
+    subscription = stage.shapes["past_due"][1]
+    customers.handed_over(app, stage, "past_due").look().press("skip").press("confirm")
+    customers.drain(rt)
+    portal = guest(app, stage, "past_due").look()
+    assert "Ask to undo the cancellation" in portal.page
+    assert "decides whether it can be undone" in portal.page
+    pressed = {"token": portal.token, "subscription": subscription}
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        list(pool.map(lambda _: app.test_client().post(f"{portal.path}/undo", data=pressed), range(5)))
+    customers.drain(rt)
+    assert actions(rt, stage) == [("cancel", subscription, "verified"), ("undo_cancel", subscription, "requested")]
+    assert effects(local, subscription)[-1] == "cancel_at_period_end"
+    assert "Your last request is with the team" in portal.look().page
+    assert "undo" not in portal.buttons
+
+
+def test_what_takes_something_off_its_bills_is_named_while_it_does(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    customer, subscription = stage.shapes["monthly"]
+    assert "Discount" not in guest(app, stage, "monthly").look().page
+    soon, over = (int((rt.now() + timedelta(days=days)).timestamp()) for days in (40, -1))
+
+    def discount(id: str, end: int | None, **terms: Any) -> dict[str, Any]:
+        coupon = {"id": f"C_{id}", "object": "coupon", "valid": True, "duration": "forever", **terms}
+        return {
+            "id": id,
+            "object": "discount",
+            "customer": customer,
+            "start": 5,
+            "end": end,
+            "source": {"type": "coupon", "coupon": coupon},
+        }
+
+    given = [
+        discount("di_1", soon, percent_off=50.0, duration="repeating", duration_in_months=2),
+        discount("di_2", None, amount_off=500, currency="usd", duration="once"),
+        discount("di_3", over, percent_off=75.0, duration="repeating", duration_in_months=1),
+    ]
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text("update subscriptions set raw = jsonb_set(raw::jsonb, '{discounts}', cast(:given as jsonb)) where id = :id"),
+            {"given": json.dumps(given), "id": subscription},
+        )
+    page = html.unescape(guest(app, stage, "monthly").look().page)
+    until = rt.now() + timedelta(days=40)
+    assert f"50% off until {until:%B} {until.day}, {until.year}" in page
+    assert "$5.00 off your next bill" in page
+    assert "75%" not in page
+
+
+def test_a_first_payment_that_was_never_made_is_told(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text('update subscriptions set raw = raw::jsonb || \'{"status": "incomplete"}\' where id = :id'),
+            {"id": stage.shapes["monthly"][1]},
+        )
+    page = guest(app, stage, "monthly").look().page
+    assert "First payment open" in page
+    assert "Active" not in page
 
 
 def test_a_new_card_is_given_at_stripe_and_the_subscriptions_are_to_follow(app: Flask, rt: Runtime, stage: make.Stage) -> None:

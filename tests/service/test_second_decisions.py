@@ -162,6 +162,8 @@ def test_who_canceled_and_had_their_debts_voided_stays_only_if_the_team_says_so(
     assert stage.run(stage.ask("monthly", "cancel", {"when": "period_end", "open_invoices": "void"}, **whose)).state == "verified"
     back = stage.ask("monthly", verb, intent, **whose)
     assert (back.state, back.code) == ("requested", "bills_voided")
+    again = stage.ask("monthly", verb, intent, **whose)
+    assert (again.id == back.id) is (verb == "undo_cancel"), "to ask the team twice to take it back is to ask once"
     assert stage.stripe_says(made["subscription"])["cancel_at_period_end"] is True
     with stage.rt.transaction(stage.workspace_id) as session:
         assert actions.retry(session, stage.workspace_id, back.id, stage.rt.now(), "usr_1")
