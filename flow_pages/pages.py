@@ -259,6 +259,8 @@ def _headed(visit: Visit, done: list[outcome.Done], verb: str) -> tuple[str, str
     if failed:
         was_overtaken = all(one.action.code in outcome.OVERTAKEN for one in done if one.action.state == "failed")
         return "This was not done" if was_overtaken else "This could not be done", None, "failed"
+    if all(one.action.code == actions.DECLINED for one in done):
+        return "Your payment did not go through", None, "failed"
     return "We have received your request", _promise(visit, done, any(one.is_in_flight for one in done)), "waiting"
 
 

@@ -107,6 +107,9 @@ def _line(
         return _plain("waiting", _ASKED[action.verb], "Stripe has not confirmed it yet. We keep at it.")
     if action.state == "failed":
         return _failed(action, business)
+    if action.code == actions.DECLINED:
+        why = "Your payment for it did not go through, so it has not been done. With another card you can ask for it again."
+        return _plain("attention", _ASKED[action.verb], f"{why} The team at {business} has been told, too.")
     if action.code == actions.YOURS:
         return _plain("waiting", _ASKED[action.verb], f"{business} has been asked to do this. Nothing has been changed yet.")
     return _plain("waiting", _ASKED[action.verb], f"Your request is with the team at {business}. They have been told and will see to it.")

@@ -10,6 +10,7 @@ from flow_pages.coming import Coming
 from flow_pages.portal.guests import Guest
 from flow_pages.portal.parts import Ending
 from flow_pages.shapes import Shape
+from jobs import actions
 from jobs.plans import months
 
 # How long the page goes on telling what was done here.
@@ -177,6 +178,8 @@ def _off(discount: objects.Discount, coupon: objects.Coupon) -> str:
 def _waiting(done: outcome.Done, guest: Guest) -> str:
     if done.action.code == "yours":
         return f"{guest.business} has been asked for your last change. Nothing has been changed yet."
+    if done.action.code == actions.DECLINED:
+        return "Your payment for your last change did not go through, so it has not been made. With a new card you can ask for it again."
     return f"Your last request is with the team at {guest.business}. They have been told and will see to it."
 
 

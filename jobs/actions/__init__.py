@@ -3,11 +3,12 @@
 from jobs.actions.confirming import confirm
 from jobs.actions.course import give_up, perform
 from jobs.actions.following import ask_after, begin, never_begun
-from jobs.actions.ledger import UNDER_WAY, YOURS, InFlight, ask, has_voided, retry, retry_disconnected, waiting, waiting_counts
+from jobs.actions.ledger import DECLINED, UNDER_WAY, YOURS, InFlight, ask, has_voided, retry, retry_disconnected, waiting, waiting_counts
 from jobs.actions.proving import ask_proof, prove, unproven
 from jobs.actions.settlement import close, mark_done
 
 __all__ = [
+    "DECLINED",
     "UNDER_WAY",
     "YOURS",
     "InFlight",

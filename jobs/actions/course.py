@@ -254,7 +254,7 @@ class _Course(Turn):
             self.settle(fresh, seen.read)
         if not isinstance(fresh, plans.Plan) or calls.are_same(fresh.calls, sent) or self.action.generation >= _PLANS:
             done = f" Done before that: {', '.join(call.method for call in sent[:place])}." if place else ""
-            self.manual(refusal.code or "refused", f"Stripe refused the change: {refusal}{done}", seen.read)
+            self.manual(ledger.code_of(refusal), f"Stripe refused the change: {refusal}{done}", seen.read)
         return self._freeze(fresh, seen.read)
 
     # Proof.

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from connect_app import audit, connections, facts, ids
 from connect_app.models import Action, Connection, Subscription
 from connect_app.models.base import Json
+from connect_app.stripe_gateway.errors import StripeFailure
 from jobs import plans, queues, reminders
 from jobs.actions import orders
 from jobs.outbound import pass_through, telling
@@ -23,6 +24,9 @@ YOURS = "yours"
 UNDER_WAY = "under_way"
 # The code of what is requested because the cancel that it would take back has voided what the customer owed.
 VOIDED = "bills_voided"
+# The code of what waits because the customer's card was not charged for it, whatever Stripe's own word for that is.
+DECLINED = "payment_declined"
+_PAYMENT_REQUIRED = 402
 # How far ahead of Stripe's our clock may be.
 CLOCKS_DIFFER = timedelta(seconds=5)
 
@@ -35,6 +39,11 @@ _REQUESTED = {
     UNDER_WAY: "Another change of this subscription was under way. It is made by itself once that is settled; Retry tries it at once.",
     "plain": "Plain cancel only is switched on: the customer asked for this, and nothing has been changed on Stripe.",
 }
+
+
+def code_of(refusal: StripeFailure) -> str:
+    """What an action that Stripe refused waits for a person with."""
+    return DECLINED if refusal.http_status == _PAYMENT_REQUIRED else refusal.code or "refused"
 
 
 class InFlight(Exception):

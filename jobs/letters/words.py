@@ -15,6 +15,10 @@ from jobs.plans import months, standing
 _LOCALE = "en"
 # With an invoice that is open: ending the subscription does not end what is owed.
 _OVERDUE = frozenset((Status.PAST_DUE, Status.UNPAID))
+_DECLINED = (
+    "It is not done: your payment for it did not go through. With another card you can ask for it again. The team at {business} has been"
+    " told, too, and we write again when it is settled."
+)
 # Where the way to the customer's portal stands, until the letter is sent.
 PORTAL = "{portal}"
 _ASKED = {
@@ -96,7 +100,9 @@ def received(action: Action, business: str) -> Letter:
     """It could not be done at once, and a person has been told."""
     lines = [
         f"We have received your request {_ASKED[action.verb]}.",
-        f"It is not done yet: the team at {business} has been told and will see to it. We write again when it is settled.",
+        _DECLINED.format(business=business)
+        if action.code == "payment_declined"
+        else f"It is not done yet: the team at {business} has been told and will see to it. We write again when it is settled.",
     ]
     return _write("We have received your request", lines, business)
 

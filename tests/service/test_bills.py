@@ -12,7 +12,7 @@ from connect_app import config, money
 from connect_app.models import Action, Choice
 from connect_app.money import Money
 from flow_pages import outcome
-from jobs import budget, receipts, work
+from jobs import budget, letters, receipts, work
 from sandbox.stripe import catalogue, invoice_items, shapes
 from sandbox.stripe import customers as stripe_customers
 from sandbox.stripe.context import Context
@@ -187,7 +187,7 @@ def test_a_pause_is_not_asked_what_comes_next(stage: Stage) -> None:
 # Another plan.
 
 
-def plan_change(stage: Stage, proration: str, amount: int, when: str = "now", interval: str = "month") -> Action:
+def price_at(stage: Stage, amount: int, interval: str = "month") -> str:
     price = catalogue.create_price(
         at_stripe(stage),
         {
@@ -197,7 +197,23 @@ def plan_change(stage: Stage, proration: str, amount: int, when: str = "now", in
             "product": stage.stripe_says(stage.shapes["monthly"][1])["items"]["data"][0]["price"]["product"],
         },
     )
-    return done(stage, "monthly", "plan_change", {"offer_id": "off_1", "price": price["id"], "when": when, "proration": proration})
+    return str(price["id"])
+
+
+def plan_change(stage: Stage, proration: str, amount: int, when: str = "now", interval: str = "month") -> Action:
+    intent = {"offer_id": "off_1", "price": price_at(stage, amount, interval), "when": when, "proration": proration}
+    return done(stage, "monthly", "plan_change", intent)
+
+
+def test_who_cannot_be_charged_for_another_plan_is_told_that_and_what_helps(stage: Stage) -> None:
+    whose = shapes.make(stage.local, {"account": stage.account, "shape": "monthly"})
+    stage.control("POST", "misfortunes", {"subscription": whose["subscription"], "kind": "card_declines"})
+    intent = {"offer_id": "off_1", "price": price_at(stage, 5900), "when": "now", "proration": "always_invoice"}
+    waiting = stage.run(stage.ask("monthly", "plan_change", intent, customer=whose["customer"], subscription=whose["subscription"]))
+    assert (waiting.state, waiting.code) == ("manual", "payment_declined")
+    assert "card_declined" in (waiting.message or "")
+    assert "did not go through, so it has not been done. With another card you can ask for it again." in told(stage, waiting)[0]
+    assert "your payment for it did not go through" in letters.received(waiting, "Fernhill").text
 
 
 @pytest.mark.parametrize(
