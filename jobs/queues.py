@@ -45,8 +45,8 @@ class Kind:
 
 
 KINDS = {
-    # row_id is an action's id. At half a minute each, its tries outlast six hours of Stripe being down.
-    "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=780, given_up="jobs.actions:give_up"),
+    # row_id is an action's id. At half a minute each, its tries outlast six hours of Stripe being down, however the dice fall.
+    "action": Kind(queue=ACTIONS, handler="jobs.actions:perform", attempts=900, given_up="jobs.actions:give_up"),
     # row_id is the id of an action that the business's own system does: Stripe has told something of its subscription.
     "confirm": Kind(queue=ACTIONS, handler="jobs.actions:confirm", attempts=720),
     # row_id is the id of a waiting action of which an API call has said that it is done; tried for an hour.
@@ -57,7 +57,7 @@ KINDS = {
     "action_promise": Kind(queue=DELIVERIES, handler="jobs.promises:keep", attempts=20),
     # row_id is a portal link's id: a card was updated on Stripe's page, and the subscriptions follow it; tried for six hours, as an action.
     "follow_card": Kind(
-        queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=780, given_up="jobs.portal_actions:not_followed"
+        queue=ACTIONS, handler="jobs.portal_actions:follow_card", attempts=900, given_up="jobs.portal_actions:not_followed"
     ),
     # row_id is an action's id: its pause waits for the moment that comes next, until the first charge after it.
     "pause": Kind(queue=DELIVERIES, handler="jobs.pauses:watch", attempts=1000000),

@@ -207,11 +207,13 @@ def _asked(
         "session_id": row.id,
     }
     try:
-        return actions.ask(session, **asked, **state).id
+        action = actions.ask(session, **asked, **state)
     except actions.InFlight:
         if subscription == row.subscription:
             raise
         return actions.ask_after(session, **asked).id
+    actions.give_way(session, action, now)
+    return action.id
 
 
 def _state(visit: Visit) -> dict[str, Any]:

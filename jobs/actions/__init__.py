@@ -5,6 +5,7 @@ from jobs.actions.course import give_up, perform
 from jobs.actions.following import ask_after, begin, never_begun
 from jobs.actions.ledger import DECLINED, UNDER_WAY, YOURS, InFlight, ask, has_voided, retry, retry_disconnected, waiting, waiting_counts
 from jobs.actions.proving import ask_proof, prove, unproven
+from jobs.actions.repeats import give_way
 from jobs.actions.settlement import close, mark_done
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "close",
     "confirm",
     "give_up",
+    "give_way",
     "has_voided",
     "mark_done",
     "never_begun",

@@ -1,5 +1,6 @@
 """A deploy in the middle of a change: the new build sends what the old one froze, though it would say it otherwise itself."""
 
+import signal
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,24 @@ def test_a_new_build_that_would_say_it_otherwise_sends_unchanged_what_the_old_on
             assert [call["params"]["metadata"]["build"] for call in writes(place, quiet)] == ["2"]
         finally:
             new.dismiss()
+
+
+def test_an_actions_worker_that_is_told_to_stop_finishes_what_it_has_in_hand(tmp_path: Path) -> None:
+    verbs = ("cancel", "discount", "pause")
+    with ground(tmp_path, workers=0, lease=60) as place:
+        crew = stage.Crew(tree=place.crew.tree, environ=place.crew.environ, folder=tmp_path)
+        [worker] = crew.start("actions", restart=False)
+        chosen = dict(zip(place.place.settle_in(*verbs), verbs, strict=True))
+        place.place.stripe.control("POST", "faults", {"kind": "slow", "seconds": 0.7, "path": "/v1/*"})
+        try:
+            for resident, verb in chosen.items():
+                place.place.choose(resident, verb)
+            until(lambda: len(crew.logged("work.claimed")) == len(verbs), 60, "all are in hand")
+            worker.process.send_signal(signal.SIGTERM)
+            until(lambda: worker.process.poll() is not None, 60, "it has stopped")
+        finally:
+            crew.dismiss()
+        assert [entry["end"] for entry in crew.logged("work.handled")] == ["Done"] * len(verbs)
+        findings = oracle.judge(place.place, chosen)
+        assert findings.is_clean, str(findings)
+        assert findings.states == {"verified": len(verbs)}

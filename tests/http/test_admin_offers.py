@@ -196,6 +196,9 @@ def test_the_picker_lists_what_can_be_used_and_finds_by_terms_and_product(
     assert "HALFOFF" not in page
     assert page.count('name="coupon"') == 41
     assert "more. Search for the one you mean." in said(page)
+    first = re.search(r'<button[^>]* name="do" value="(\w+)"', page[page.index('<form class="stack"') :])
+    assert first is not None
+    assert first[1] == "find", "Return in the search field, or any other, publishes nothing"
     found = editor.post(path, **{**COMMON, "how": "coupon", "find": "archive 30%", "do": "find", "headline": "Mine"}).get_data(as_text=True)
     assert re.findall(r'name="coupon" value="([^"]+)"', found) == ["ARCHIVE30"]
     assert fields(found)["headline"] == ["Mine"]

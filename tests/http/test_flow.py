@@ -632,6 +632,22 @@ def test_an_unknown_subscription_is_a_request_for_the_team(app: Flask, rt: Runti
     assert local.effects == [] or all(effect["subscription"] != "sub_unknown" for effect in local.effects)
 
 
+def test_a_request_for_the_team_that_is_made_again_takes_the_place_of_the_one_before(app: Flask, rt: Runtime, stage: make.Stage) -> None:
+    now = int(rt.now().timestamp())
+    for at in (now - 30, now - 20, now - 10):
+        body = bundle(stage, stage.shapes["monthly"][0], "sub_unknown", at=at)
+        path = app.test_client().post("/api/embed/cancel", json=body).json["url"].removeprefix("http://127.0.0.1:8000")
+        first = Browser(client=app.test_client(use_cookies=False), path=path).look().press("confirm")
+        customers.drain(rt)
+    told = [(action.state, action.code) for action in rows(rt, stage, Action)]
+    assert told == [("failed", "superseded"), ("failed", "superseded"), ("requested", "unknown_subscription")]
+    assert "We have received your request" in first.look().page
+    other = bundle(stage, stage.shapes["monthly"][0], "sub_another", at=now - 5)
+    path = app.test_client().post("/api/embed/cancel", json=other).json["url"].removeprefix("http://127.0.0.1:8000")
+    Browser(client=app.test_client(use_cookies=False), path=path).look().press("confirm")
+    assert [action.state for action in rows(rt, stage, Action)][-2:] == ["requested", "requested"], "another subscription is another matter"
+
+
 def test_a_subscription_the_mirror_lacks_is_looked_up_once(app: Flask, rt: Runtime, stage: make.Stage) -> None:
     with rt.transaction(stage.workspace_id) as session:
         session.execute(text("delete from subscriptions"))

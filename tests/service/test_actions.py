@@ -502,7 +502,7 @@ def test_stripe_down_for_good_ends_with_a_person_and_retry_takes_it_up(stage: St
     assert isinstance(end, work.Again)
     assert end.after is not None
     assert end.after < timedelta(seconds=4)
-    stage.sql("update work set attempts = 779")
+    stage.sql("update work set attempts = 899")
     assert isinstance(stage.work(action.id), work.GiveUp)
     done = stage.now(action)
     assert (done.state, done.code) == ("manual", "stripe_unavailable")
@@ -633,7 +633,7 @@ def test_what_may_have_been_written_is_not_said_to_have_changed_nothing(stage: S
     stage.fault("timeout_after", "/v1/subscriptions/*", "POST", times=1)
     older = stage.ask("monthly", "discount")
     stage.work(older.id)
-    stage.sql("update work set attempts = 779")
+    stage.sql("update work set attempts = 899")
     stage.fault("500", "/v1/*")
     stage.work(older.id)
     assert stage.now(older).code == "stripe_unavailable"

@@ -17,7 +17,7 @@ from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
 from tests import make
 from tests.conftest import Servers
-from tests.service import ledgers, severing
+from tests.service import ledgers, severing, test_told
 from tests.service.ledgers import Stage
 
 # What each wish does to Stripe, by the ledger of effects; the schedule of a plan change shows as `other`.
@@ -274,9 +274,22 @@ def test_after_six_hours_without_stripe_all_that_waited_is_done_once(stage: Stag
             assert isinstance(stage.work(action.id), work.Again)
         stage.later(minutes=30)
     assert {stage.now(action).state for action in waiting} == {"queued"}
+    assert "Stripe has not confirmed it yet. We keep at it." in test_told.line(stage, waiting[0]).text
     stage.calm()
     assert {stage.run(action).state for action in waiting} == {"verified"}
     assert [seen(stage, action) for action in waiting] == [["discount"], ["cancel_at_period_end"], ["undo_cancel"]]
+
+
+def test_at_its_own_pace_an_action_is_tried_for_longer_than_six_hours_and_then_a_person_hears_of_it(stage: Stage) -> None:
+    action = ask(stage, "discount")
+    began = stage.rt.now()
+    stage.fault("500", "/v1/*")
+    while isinstance(end := stage.work(action.id), work.Again):
+        stage.later(seconds=(end.after or timedelta(0)).total_seconds())
+    assert timedelta(hours=6, minutes=20) < stage.rt.now() - began < timedelta(hours=10)
+    assert isinstance(end, work.GiveUp)
+    done = stage.now(action)
+    assert (done.state, done.code) == ("manual", "stripe_unavailable")
 
 
 # F25: the business takes our access away between the choice and the change.

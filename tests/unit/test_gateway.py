@@ -224,6 +224,17 @@ def test_a_request_without_an_answer_may_have_been_applied(stripe: Stripe, fate:
     assert len(stripe.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 402, 403, 404])
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>Forbidden</html>", b"null", b"{}", b'{"error": null}', b'{"error": "no"}'])
+def test_a_no_without_stripes_reason_is_an_answer_cut_short_and_no_refusal(
+    stripe: Stripe, account: gateway.AccountGateway, status: int, body: bytes
+) -> None:
+    stripe.answers(body, status)
+    with pytest.raises(errors.Transient) as caught:
+        account.write(CALL, idempotency_key="k")
+    assert (caught.value.code, caught.value.ambiguous) == ("unreadable_answer", True)
+
+
 BODIES = [b"", b"null", b"[]", b"7", b'"x"', b"{", b"\xff\xfe", b"<html>Bad gateway</html>", b"[" * 60_000, b"9" * 5000]
 ERRORS = ["null", "[]", "7", '"x"', "{}", '{"code": 7, "message": [], "param": {}}', '{"code": null, "type": null}']
 
