@@ -29,11 +29,15 @@ _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="preview")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """What is charged next, and when; `amount` is None where only the day can be said, `is_exact` where Stripe itself told it."""
+    """What is charged next, and when; `amount` is None where only the day can be said, `is_exact` where Stripe itself told it.
+
+    `credit` is what that bill gives back instead of charging anything.
+    """
 
     amount: Money | None
     at: datetime
     is_exact: bool
+    credit: Money | None = None
 
 
 def next_ones(rt: Runtime, visit: Visit, made: Made, *, is_asked: bool) -> dict[str, Charge]:
@@ -82,6 +86,8 @@ def text(charge: Charge, locale: str, now: datetime) -> str:
     day = "today" if charge.at.date() == now.date() else f"on {spoken.day(charge.at, locale)}"
     if charge.amount is None:
         return spoken.day(charge.at, locale)
+    if charge.credit is not None:
+        return f"None {day}: {money.format(charge.credit, locale)} is credited to you"
     amount = money.format(charge.amount, locale)
     return f"{amount} {day}" if charge.is_exact else f"About {amount} {day}"
 
@@ -106,7 +112,7 @@ def _told(rt: Runtime, visit: Visit, made: Made, subscription: Subscription, now
     told = {key: charge for key, future in futures.items() if (charge := _charge(future, made, now)) is not None}
     if any(item.price.usage_type == "metered" for item in subscription.items):
         # What is used until then comes on top.
-        return {key: replace(charge, amount=None, is_exact=False) for key, charge in told.items()}
+        return {key: replace(charge, amount=None, is_exact=False, credit=None) for key, charge in told.items()}
     return told
 
 
@@ -122,7 +128,8 @@ def _charge(future: Future[Upcoming], made: Made, now: datetime) -> Charge | Non
     if isinstance(made.offer, TrialOffer) and upcoming.due.amount == 0:
         # The bill over nothing that a trial begins with, where Stripe names that one first.
         return None
-    return Charge(amount=upcoming.due, at=max(upcoming.at, now), is_exact=True)
+    credit = Money(-upcoming.total.amount, upcoming.total.currency) if upcoming.total.amount < 0 else None
+    return Charge(amount=upcoming.due, at=max(upcoming.at, now), is_exact=True, credit=credit)
 
 
 def _asked(made: Made, option: Option, subscription: Subscription, mode: str, now: datetime) -> Json | None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from connect_app import money
 from connect_app.models import Action, Receipt
 from connect_app.models.base import Json
-from flow_pages import spoken
+from flow_pages import offers, spoken
 from jobs import receipts
 
 _ENDED = frozenset(("canceled", "incomplete_expired"))
@@ -30,7 +30,9 @@ def told(
         case "item_cancel":
             return _reduced(action, receipt, (*owed, charge), locale, now)
         case "discount":
-            return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*_terms(offer), *owed, charge)
+            # The next charge says the same again of a discount on one bill alone.
+            terms = _terms(offer, but=offers.PAYS_ABOUT if bills.coming and ("For", offers.ONE_BILL) in _terms(offer) else None)
+            return f"Your discount on {plan} is active", f"{_cleared(receipt)}Nothing else changes.", (*terms, *owed, charge)
         case "pause" | "extension":
             promised = {str(label): str(value) for label, value in (offer or {}).get("terms", ())}
             charges = (*owed, (charge[0], promised.get(*charge)))
@@ -52,9 +54,9 @@ def told(
             return f"{plan} uses your new card", "", (charge,)
 
 
-def _terms(offer: Json | None) -> tuple[tuple[str, str], ...]:
-    """What was promised, but for what the receipt itself tells."""
-    return tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()) if label != "Next charge")
+def _terms(offer: Json | None, but: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What was promised, but for what the receipt itself tells, and this."""
+    return tuple((str(label), str(value)) for label, value in (offer or {}).get("terms", ()) if label not in ("Next charge", but))
 
 
 def _cleared(receipt: Receipt) -> str:

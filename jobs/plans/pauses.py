@@ -88,7 +88,7 @@ def _without_effect(subscription: Subscription, resumes_at: datetime, now: datet
     bill = standing.bill(subscription)
     return Refused(
         code="pause_without_effect",
-        message=f"The pause would end on {resumes_at:%Y-%m-%d}, before the next bill on {bill:%Y-%m-%d}: nothing would change."
+        message=f"It would end on {resumes_at:%Y-%m-%d}, before the next bill on {bill:%Y-%m-%d}: nothing would change."
         " Use one that lasts beyond that day, or a discount on that bill.",
     )
 

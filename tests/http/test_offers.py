@@ -243,6 +243,17 @@ def test_a_plan_change_applies_the_plan_that_the_customer_picked_with_the_quanti
     assert (choice.offer["picked"], choice.offer["price"]) == (smallest, smallest)
 
 
+def test_a_change_to_a_smaller_plan_that_is_billed_at_once_is_told_as_the_credit_that_it_is(house: House) -> None:
+    whose, smaller = house.has("monthly"), house.price(900)
+    house.read_in()
+    house.offers("plan_change", prices={"test": [smaller]}, when="now", proration="always_invoice")
+    browser = house.opened(whose)
+    told = re.fullmatch(r"None today: \$([0-9.]+) is credited to you", terms(browser.page)["Next charge"])
+    assert told is not None
+    house.take(browser)
+    assert f"${told[1]} was credited to your account." in browser.page
+
+
 def test_a_plan_change_of_the_next_period_is_told_as_coming(house: House) -> None:
     whose = house.has("monthly")
     old = house.subscription(whose)["items"]["data"][0]["price"]["id"]
@@ -278,6 +289,17 @@ def test_a_discount_keeps_the_discounts_that_were_there_and_its_price_is_told_ex
     assert re.fullmatch(r"\$[0-9.]+ on .+", told)
     charged = previews.create(house.stripe, {"subscription": whose[1]})["amount_due"]
     assert told.startswith(f"${charged / 100:.2f} "), "what the page told is what the next bill comes to"
+
+
+def test_a_discount_on_one_bill_is_said_once_before_and_after(house: House) -> None:
+    house.read_in()
+    house.offers("discount", coupons={"test": "HALFOFF"})
+    browser = house.opened(house.stage.shapes["monthly"])
+    before = terms(browser.page)
+    house.take(browser)
+    assert "You pay about" not in before
+    assert "You pay about" not in browser.page
+    assert before["Next charge"] in browser.page
 
 
 def test_a_coupon_of_one_repeating_month_lowers_the_next_bill_alone(house: House) -> None:

@@ -135,6 +135,16 @@ def test_the_other_item_goes_on_as_it_is_and_this_one_until_its_period_ends() ->
     assert planned.calls[-1].params["end_behavior"] == "release"
 
 
+def test_a_phase_that_runs_already_goes_on_from_the_day_on_which_it_began() -> None:
+    began = START - 90 * DAY
+    phase = {"start_date": began, "end_date": END, "items": [{"price": price, "quantity": 1} for price in WHOLE], "discounts": []}
+    led = schedule(WHOLE, phases=[phase], current_phase={"start_date": began, "end_date": END})
+    planned = plans.plan(wish(when="period_end"), Situation(subscription=subscription(*BOTH, **LED), schedule=led), NOW)
+    assert isinstance(planned, Plan)
+    now, _ = planned.calls[-1].params["phases"]  # type: ignore[misc,unused-ignore]
+    assert now["start_date"] == began
+
+
 @pytest.mark.parametrize(
     ("options", "proration"),
     [

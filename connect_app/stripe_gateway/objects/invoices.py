@@ -40,9 +40,13 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """A bill that is yet to come: what is left to pay of it, tax and balance counted in, and when Stripe makes it."""
+    """A bill that is yet to come: what is left to pay of it, tax and balance counted in, and when Stripe makes it.
+
+    A `total` below nothing is credited to the customer's balance.
+    """
 
     due: Money
+    total: Money
     at: datetime
 
 
@@ -50,9 +54,11 @@ def read_upcoming(raw: Mapping[str, object]) -> Upcoming:
     """An `invoice` of `create_preview`. Raises Malformed."""
     shape = Shape(raw)
     # Stripe makes a bill an hour before it charges it; the day that people are told is the one on which it is made.
-    charged_at = shape.maybe_instant("next_payment_attempt")
+    charged_at, due = shape.maybe_instant("next_payment_attempt"), shape.whole("amount_due")
+    total = shape.maybe_whole("total")
     return Upcoming(
-        due=Money(shape.whole("amount_due"), shape.currency()),
+        due=Money(due, shape.currency()),
+        total=Money(due if total is None else total, shape.currency()),
         at=shape.instant("created") if charged_at is None else charged_at - _HELD_BACK,
     )
 
