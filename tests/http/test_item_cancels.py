@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from freezegun import freeze_time
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from connect_app.models import Action, Delivery
 from connect_app.runtime import Runtime
@@ -48,6 +48,22 @@ def test_where_the_owner_does_not_allow_it_all_of_it_is_what_can_be_canceled(
     browser.press("confirm", scope=seats, told=told(browser.page))
     assert "Something has changed" in browser.page
     assert asked(rt, stage) == {}
+
+
+def test_an_item_that_cannot_end_alone_is_not_offered_to(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:
+    wants(rt, stage, single=True)
+    [(plan, _, _), (seats, _, _)] = items(local, stage)
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(
+            text(
+                "update subscriptions set raw = jsonb_set(raw::jsonb, '{items,data,1,price,recurring,usage_type}', '\"metered\"')"
+                " where id = :id"
+            ),
+            {"id": stage.shapes["multi_item"][1]},
+        )
+    page = at_confirm(app, stage, "multi_item").page
+    assert f'value="{plan}"' in page
+    assert f'value="{seats}"' not in page, "billed by usage, which may not be billed yet"
 
 
 def test_one_item_ends_with_the_period_the_rest_goes_on_and_it_can_be_taken_back(
