@@ -113,6 +113,10 @@ def test_the_portal_tells_of_the_item_that_ends_and_keeps_it(app: Flask, rt: Run
     assert "undo" not in page.buttons
     found = shown(local, stage, stage.shapes["multi_item"][1])
     assert (found["schedule"], items(local, stage)) == (None, before)
+    with rt.transaction(stage.workspace_id) as session:
+        led = "update subscriptions set raw = jsonb_set(raw::jsonb, '{schedule}', '\"sub_sched_of_theirs\"') where id = :id"
+        session.execute(text(led), {"id": stage.shapes["multi_item"][1]})
+    assert "Keep 3 × " not in page.look().page, "what leads it now is for something else"
 
 
 def portal(app: Flask, stage: make.Stage) -> Browser:
