@@ -1,5 +1,6 @@
 """How bills, plans to come and a canceled item are told: in words that are so, and only where there is something to tell."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,5 +65,6 @@ def test_only_a_phase_that_sells_something_else_is_a_change_to_come() -> None:
     found = coming.next_change(led_by(same, same, less), here)
     assert found is not None
     assert found.starts_at == datetime.fromtimestamp(END, UTC) + timedelta(days=30)
+    assert coming.next_change(replace(led_by(same, less), status="released"), here) is None, "what has let go brings nothing"
     fewer = coming.next_change(led_by(same, [("price_1", 1), ("price_9", 2)]), here)
     assert fewer is not None
