@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from connect_app.models import Action, Receipt
@@ -102,6 +102,8 @@ def of_session(session: Session, session_id: str) -> list[Done]:
         exists()
         .where(later.connection_id == Action.connection_id, later.subscription == Action.subscription, later.state == "verified")
         .where(later.verb.in_(plans.DECISIONS), later.asked_at > Action.asked_at, later.id != Action.id)
+        # Who cancels what is canceled has not decided anew.
+        .where(or_(Action.verb != "cancel", later.verb != "cancel"))
     )
     rows = select(Action, Receipt, since).outerjoin(Receipt, Receipt.action_id == Action.id).where(Action.session_id == session_id)
     latest: dict[str, Done] = {}

@@ -83,6 +83,15 @@ def test_a_pause_that_was_ended_since_is_not_told_to_be_running(stage: Stage) ->
     assert done.undone_by(stage.rt.now()) is None, "nor by a button of a page that was opened before"
 
 
+def test_who_cancels_again_what_is_canceled_has_not_decided_anew(stage: Stage) -> None:
+    first = stage.run(stage.ask("monthly", "cancel"))
+    stage.later(minutes=1)
+    elsewhere = stage.visit(*stage.shapes["monthly"])
+    assert stage.run(stage.ask("monthly", "cancel", session_id=elsewhere, choice_id=stage.choice(elsewhere))).state == "verified"
+    assert line(stage, first).title.endswith("is canceled")
+    assert line(stage, first).can_undo
+
+
 @pytest.mark.parametrize("open_invoices", ["void", "keep"])
 def test_that_the_team_decides_is_said_before_the_click(stage: Stage, open_invoices: str) -> None:
     wanted: dict[str, Any] = {"when": "period_end", "open_invoices": open_invoices}
