@@ -100,8 +100,14 @@ def test_a_canceled_one_with_an_open_invoice_says_that_it_may_be_collected(app: 
     assert "Only an open invoice" in guest(app, stage, "past_due").look().page
 
 
-def test_every_subscription_of_the_customer_is_listed(app: Flask, stage: make.Stage) -> None:
-    assert guest(app, stage, "two_subscriptions").look().page.count('<section class="sub">') == 2
+def test_every_subscription_of_the_customer_is_listed_and_those_of_one_name_are_told_apart(
+    app: Flask, rt: Runtime, stage: make.Stage
+) -> None:
+    with rt.transaction(stage.workspace_id) as session:
+        session.execute(text("update products set name = 'Pro'"))
+    page = guest(app, stage, "two_subscriptions").look().page
+    assert page.count('<section class="sub">') == 2
+    assert len(set(re.findall(r"<h2[^>]*>([^<]+)", page))) == 2
 
 
 def test_cancel_leads_through_the_flow_and_never_mind_comes_back(app: Flask, rt: Runtime, local: LocalStripe, stage: make.Stage) -> None:

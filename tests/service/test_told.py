@@ -1,12 +1,14 @@
 """What the done page says of what was not done, of what has been decided anew since, and of what only the team can take back."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from connect_app import config
 from connect_app.models import Action
+from connect_app.stripe_gateway.objects import read_subscription
 from flow_pages import outcome
 from jobs import actions
 from sandbox.stripe import shapes
@@ -81,6 +83,16 @@ def test_a_pause_that_was_ended_since_is_not_told_to_be_running(stage: Stage) ->
     with stage.rt.transaction(stage.workspace_id) as session:
         [done] = outcome.of_session(session, action.session_id or "")
     assert done.undone_by(stage.rt.now()) is None, "nor by a button of a page that was opened before"
+
+
+def test_news_from_before_a_cancel_do_not_take_it_back_and_news_from_after_it_do(stage: Stage) -> None:
+    running = read_subscription(stage.stripe_says(stage.shapes["monthly"][1]))
+    action = stage.run(stage.ask("monthly", "cancel"))
+    assert action.verified_at is not None
+    with stage.rt.transaction(stage.workspace_id) as session:
+        [done] = outcome.of_session(session, action.session_id or "")
+    taken_back = [outcome.as_it_is(done, running, action.verified_at + timedelta(seconds=late)).is_taken_back for late in (-2, 2)]
+    assert taken_back == [False, True]
 
 
 def test_who_cancels_again_what_is_canceled_has_not_decided_anew(stage: Stage) -> None:
