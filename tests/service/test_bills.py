@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +13,12 @@ from connect_app.models import Action, Choice
 from connect_app.money import Money
 from flow_pages import outcome
 from jobs import budget, letters, receipts, work
+from jobs.actions import bills, look
 from sandbox.stripe import catalogue, invoice_items, shapes
 from sandbox.stripe import customers as stripe_customers
 from sandbox.stripe.context import Context
 from sandbox.stripe.local import LocalStripe
+from sandbox.stripe.worlds import clone
 from tests import make
 from tests.conftest import Servers
 from tests.service import ledgers
@@ -98,6 +100,30 @@ def test_a_last_invoice_that_could_not_be_charged_is_told_to_be_open(stage: Stag
     assert facts == {"Still open": "$29.00"}, "without the last one, which is told of by itself"
     for said in ("A last invoice of $12.00 is open.", "$29.00 is still open."):
         assert said in letter(stage, action)
+
+
+def test_beside_usage_only_the_day_of_the_next_charge_is_told(stage: Stage) -> None:
+    action = done(stage, "licensed_and_metered", "discount", {"offer_id": "off_1", "coupon": "HALFOFF"})
+    assert told(stage, action)[1]["Next charge"] == f"On {day(renewal(stage, action))}, by your usage until then"
+
+
+def test_a_bill_from_before_the_change_is_not_told_as_its_own(stage: Stage) -> None:
+    account, late = stage.rt.stripe("test").account(stage.account), stage.rt.now() + timedelta(hours=1)
+    after = account.subscription(shapes.make(stage.local, {"account": stage.account, "shape": "monthly"})["subscription"]).value
+    before = dataclasses.replace(after, latest_invoice="in_older")
+    changes = [bills.Change(before=before, after=after, since=since, may_owe=False) for since in (after.created, late)]
+    assert [bills.read(account, look.plainly, change).made is None for change in changes] == [False, True]
+
+
+def test_of_more_open_bills_than_one_page_holds_no_sum_is_told(stage: Stage) -> None:
+    whose, world = shapes.make(stage.local, {"account": stage.account, "shape": "past_due"}), at_stripe(stage).world
+    account = stage.rt.stripe("test").account(stage.account)
+    after = account.subscription(whose["subscription"]).value
+    change = bills.Change(before=after, after=after, since=None, may_owe=True)
+    assert bills.read(account, look.plainly, change).open == (Money(2900, "usd"),)
+    for number in range(100):
+        world.put({**clone(world.get("invoice", after.latest_invoice or "")), "id": f"in_more_{number}"})
+    assert bills.read(account, look.plainly, change).open is None
 
 
 def test_a_credit_is_told_to_be_credited_and_nothing_to_be_nothing(stage: Stage) -> None:
