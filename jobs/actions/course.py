@@ -19,7 +19,7 @@ from connect_app.stripe_gateway.errors import AccessLost, Missing, Refused, Tran
 from connect_app.stripe_gateway.gateway import Read
 from connect_app.stripe_gateway.objects import Subscription
 from jobs import plans, work
-from jobs.actions import ledger, look, settlement
+from jobs.actions import freezing, ledger, look, settlement
 from jobs.actions.look import Look
 from jobs.actions.turn import NOT_CONNECTED, Ended, TooFast, Turn
 
@@ -160,7 +160,7 @@ class _Course(Turn):
         read = seen.read
         if plans.proves(self.wish, seen.situation, sent):
             self.verified(settlement.before(self.action) or read.value, read)
-        if plans.may_have_been_made(self.wish, seen.situation, sent):
+        if plans.may_have_been_made(self.wish, seen.situation, sent, has_touched=freezing.has_touched(self.action)):
             self.manual(
                 "not_as_planned",
                 "The change was made on Stripe, and the subscription has been changed since, or by somebody else at the same time."
@@ -177,14 +177,7 @@ class _Course(Turn):
 
     def _freeze(self, plan: plans.Plan, read: Read[Subscription]) -> None:
         now, generation = self.rt.now(), self.action.generation + 1
-        kept = {
-            "generation": generation,
-            "key": f"hf:{self.action.workspace_id}:{self.action.id}:{generation}",
-            "requests": [call.to_json() for call in plan.calls],
-            **({"loses": plan.loses} if plan.loses else {}),
-            "planned_at": now.isoformat(),
-            "before": dict(read.value.raw),
-        }
+        kept = freezing.frozen(self.action, plan, read.value, generation, now)
         with self.writing() as session:
             self.action = ledger.move(
                 session, self.action, "prechecked", now, call=kept, generation=generation, due_on=read.value.current_period_end

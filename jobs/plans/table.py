@@ -137,11 +137,11 @@ def is_marked(wish: Wish, situation: Situation) -> bool:
     return any(metadata.get(MARKER) == wish.action_id for metadata in marked)
 
 
-def may_have_been_made(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:
+def may_have_been_made(wish: Wish, situation: Situation, sent: Sequence[Call], *, has_touched: bool) -> bool:
     """Whether the last of these calls, which brings the change about, may have been applied: what it would have marked is, or is gone.
 
-    A plan that was cut short leaves our mark, too, on what its earlier calls have touched. Whose a discount is that is there, nobody can
-    tell.
+    A plan that was cut short leaves our mark, too, on what its earlier calls have touched, and those of plans before it: `has_touched` says
+    whether one was to the subscription itself. Whose a discount is that is there, nobody can tell.
     """
     if wish.verb == "discount" and shows(wish, situation, kept(sent)):
         return True
@@ -151,7 +151,7 @@ def may_have_been_made(wish: Wish, situation: Situation, sent: Sequence[Call]) -
     if situation.schedule is not None:
         return situation.schedule.metadata.get(MARKER) == wish.action_id
     # The schedule marks its subscription on the day of the change; so may a call before it.
-    return is_marked_itself and not any(call.method == "subscriptions.update" for call in sent)
+    return is_marked_itself and not has_touched
 
 
 def proves(wish: Wish, situation: Situation, sent: Sequence[Call]) -> bool:

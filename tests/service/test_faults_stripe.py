@@ -97,10 +97,11 @@ def schedules(stage: Stage, action: Action) -> list[Any]:
 # F19, F20: between the calls of a plan with several, too.
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("kind", ["500", "500_after", "timeout_after"])
 @pytest.mark.parametrize(("wish", "path"), [(wish, path) for wish, paths in _CALLS.items() for path in paths])
-def test_a_fault_at_any_call_of_several_leaves_each_of_them_done_once(stage: Stage, kind: str, wish: str, path: str) -> None:
-    stage.fault(kind, path, "POST", times=1)
+def test_a_fault_at_any_call_of_several_leaves_each_of_them_done_once(stage: Stage, kind: str, wish: str, path: str, times: int) -> None:
+    stage.fault(kind, path, "POST", times=times)
     action = ask(stage, wish)
     assert stage.run(action).state == "verified"
     assert seen(stage, action) == EFFECTS[wish]

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
-import structlog
-
-from connect_app import log, runtime
+from connect_app import runtime
 from tests.faults.campaign import oracle
 from tests.faults.campaign.ground import Ground, ground
 
@@ -42,9 +40,7 @@ def place(folder: Path) -> Iterator[Ground]:
         settings = ground_.place.rt.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{ground_.redis.port}/0"})
         rt = runtime.open_runtime(settings, pool_size=10)
         runtime.use(rt)
-        log.configure()  # as a server does: a traceback for a person to read takes seconds to paint
         yield replace(ground_, place=replace(ground_.place, rt=rt))
-        structlog.reset_defaults()
         rt.close()
 
 
