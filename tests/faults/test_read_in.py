@@ -162,6 +162,12 @@ def test_a_read_in_whose_workers_are_killed_misses_nothing_and_repeats_only_what
 
 
 def test_a_cursor_that_is_kept_before_its_page_is_caught(tmp_path: Path) -> None:
-    verdict = campaign(tmp_path, KILLS, edits=(RUNS_AHEAD_OF_ITS_PAGES,))
-    assert verdict.state == "done", verdict
-    assert verdict.held != verdict.real, verdict
+    # Five deaths may all miss the moment; ten do not.
+    for seed in (3, 4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        verdict = campaign(folder, KILLS, edits=(RUNS_AHEAD_OF_ITS_PAGES,), seed=seed)
+        assert verdict.state == "done", verdict
+        if verdict.held != verdict.real:
+            return
+    raise AssertionError(str(verdict))
