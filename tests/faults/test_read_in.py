@@ -163,10 +163,10 @@ def test_a_read_in_whose_workers_are_killed_misses_nothing_and_repeats_only_what
 
 def test_a_cursor_that_is_kept_before_its_page_is_caught(tmp_path: Path) -> None:
     # Five deaths may all miss the moment; ten do not.
-    for seed in (3, 4):
-        folder = tmp_path / str(seed)
+    for chance in (3, 4):
+        folder = tmp_path / str(chance)
         folder.mkdir()
-        verdict = campaign(folder, KILLS, edits=(RUNS_AHEAD_OF_ITS_PAGES,), seed=seed)
+        verdict = campaign(folder, KILLS, edits=(RUNS_AHEAD_OF_ITS_PAGES,), seed=chance)
         assert verdict.state == "done", verdict
         if verdict.held != verdict.real:
             return
